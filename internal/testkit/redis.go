@@ -198,6 +198,12 @@ func (s *RedisServer) do(args ...any) any {
 	return v
 }
 
+// info returns the server's INFO replication.
+func (s *RedisServer) info() string {
+	s.t.Helper()
+	return fmt.Sprint(s.do("INFO", "replication"))
+}
+
 // Stop ends the server in good order and waits for its end.
 func (s *RedisServer) Stop() {
 	s.t.Helper()
