@@ -1,0 +1,51 @@
+# Continuous integration and people run the same targets.
+.DEFAULT_GOAL := help
+.PHONY: help run build test-deps test test-all check generate vulncheck
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+PROGRAMS    := api worker scheduler postrider
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: bin/postrider ## build and start everything in one process; needs nothing but Go
+	exec bin/postrider dev
+
+build: $(PROGRAMS:%=bin/%) ## leave bin/api bin/worker bin/scheduler bin/postrider
+
+# Go knows better than make what has changed.
+.PHONY: $(PROGRAMS:%=bin/%)
+bin/%:
+	CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
+
+test-deps: ## install what the tests need and the machine lacks (Debian)
+	@.ci/deps
+
+test: test-deps ## run the tests; minutes on two cores
+	go test -race -shuffle=on -timeout 15m ./...
+
+test-all: test-deps ## run the full matrix; takes long
+	POSTRIDER_TEST_ALL=1 go test -race -shuffle=on -timeout 2h ./...
+
+generate: ## write the generated files anew
+	go generate ./...
+
+check: ## gofmt, vet, staticcheck, tidy go.mod, current generated files, known vulnerabilities
+	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+		if [ -n "$$files" ]; then echo "gofmt is needed for:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go mod tidy -diff
+	@before=$$(git diff; git status --porcelain); \
+		go generate ./... || exit 1; \
+		after=$$(git diff; git status --porcelain); \
+		if [ "$$before" != "$$after" ]; then echo "generated files were out of date; commit what make generate wrote:"; git status --short; exit 1; fi
+	@$(MAKE) --no-print-directory vulncheck
+
+vulncheck: ## look the dependencies up in Go's vulnerability database
+	@out=$$(go run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
+		case "$$out" in \
+		*"fetching vulnerabilities"*) echo "vulncheck: Go's vulnerability database cannot be reached from here; not looked up" ;; \
+		*) echo "$$out"; exit $$code ;; \
+		esac
