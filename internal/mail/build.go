@@ -1,0 +1,203 @@
+package mail
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"mime"
+	netmail "net/mail"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+const (
+	maxLine     = 998 // octets of a line without its CRLF (RFC 5322 §2.1.1)
+	maxWord     = 900 // octets of a header word: it and the field's name fit one line
+	maxFileName = 255 // octets, as file systems have it
+)
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+// letter is a message ready for the wire.
+type letter struct {
+	from, rcpt string // paths with angle brackets
+	messageID  string
+	raw        []byte
+	utf8       bool // needs SMTPUTF8 (RFC 6531)
+}
+
+// Build renders the message as RFC 5322 bytes with CRLF line ends, all ASCII
+// unless the local part of an address is not. Whatever can be wrong with a
+// message is found here: every error is an [*Error] of kind Permanent that
+// names the field. From is required.
+func Build(m Message) (raw []byte, err error) {
+	l, err := compose(m)
+	return l.raw, err
+}
+
+func compose(m Message) (letter, error) {
+	l, err := buildLetter(m)
+	if err != nil {
+		return letter{}, &Error{Kind: Permanent, Op: opBuild, Err: err}
+	}
+	return l, nil
+}
+
+func buildLetter(m Message) (letter, error) {
+	var l letter
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	from, rcpt, err := setAddresses(msg, m)
+	if err != nil {
+		return l, err
+	}
+	if !idPattern.MatchString(m.ID) {
+		return l, errors.New("id must be 1 to 128 letters, digits or ._~-")
+	}
+	messageID := m.ID + "@" + domainOf(from)
+	msg.SetMessageIDWithValue(messageID)
+	if m.Date.IsZero() {
+		m.Date = time.Now()
+	}
+	msg.SetDateWithValue(m.Date)
+	subject, err := headerText("subject", m.Subject)
+	if err != nil {
+		return l, err
+	}
+	msg.Subject(subject)
+	if err := setHeaders(msg, m.Headers); err != nil {
+		return l, err
+	}
+	if err := setBody(msg, m); err != nil {
+		return l, err
+	}
+	var raw bytes.Buffer
+	if _, err := msg.WriteTo(&raw); err != nil {
+		return l, fmt.Errorf("writing the message: %w", err)
+	}
+	if err := checkLines(raw.Bytes()); err != nil {
+		return l, err
+	}
+	l = letter{from: path(from), rcpt: path(rcpt), messageID: "<" + messageID + ">", raw: raw.Bytes()}
+	// Bodies are transfer-encoded, so what is not ASCII is an address.
+	l.utf8 = !isASCII(l.raw) || !isASCII(l.from) || !isASCII(l.rcpt)
+	return l, nil
+}
+
+// setAddresses writes the address headers and returns the envelope.
+func setAddresses(msg *gomail.Msg, m Message) (from, rcpt *netmail.Address, err error) {
+	if from, err = parseMailbox("from", m.From); err != nil {
+		return nil, nil, err
+	}
+	if rcpt, err = parseMailbox("rcpt", m.Rcpt); err != nil {
+		return nil, nil, err
+	}
+	to, err := parseMailboxes("to", m.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	cc, err := parseMailboxes("cc", m.Cc)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(to)+len(cc) == 0 {
+		to = []*netmail.Address{rcpt}
+	}
+	msg.FromMailAddress(from)
+	if len(to) > 0 {
+		msg.ToMailAddress(to...)
+	}
+	if len(cc) > 0 {
+		msg.CcMailAddress(cc...)
+	}
+	if m.ReplyTo != "" {
+		replyTo, err := parseMailbox("reply_to", m.ReplyTo)
+		if err != nil {
+			return nil, nil, err
+		}
+		msg.ReplyToMailAddress(replyTo)
+	}
+	return from, rcpt, nil
+}
+
+func parseMailboxes(field string, list []string) ([]*netmail.Address, error) {
+	addresses := make([]*netmail.Address, len(list))
+	for i, s := range list {
+		var err error
+		if addresses[i], err = parseMailbox(fmt.Sprintf("%s[%d]", field, i), s); err != nil {
+			return nil, err
+		}
+	}
+	return addresses, nil
+}
+
+func setBody(msg *gomail.Msg, m Message) error {
+	if !utf8.ValidString(m.Text) {
+		return errors.New("text is not valid UTF-8")
+	}
+	if !utf8.ValidString(m.HTML) {
+		return errors.New("html is not valid UTF-8")
+	}
+	switch {
+	case m.HTML == "":
+		msg.SetBodyString(gomail.TypeTextPlain, m.Text)
+	case m.Text == "":
+		msg.SetBodyString(gomail.TypeTextHTML, m.HTML)
+	default: // the plainest first, the preferred last (RFC 2046 §5.1.4)
+		msg.SetBodyString(gomail.TypeTextPlain, m.Text)
+		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+	}
+	for i, a := range m.Attachments {
+		if err := attach(msg, fmt.Sprintf("attachments[%d]", i), a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach adds a file. Its headers are written here because go-mail puts a name
+// that is not ASCII into RFC 2047 words within quotes, where none may stand
+// (RFC 2047 §5); mime writes it as RFC 2231 has it.
+func attach(msg *gomail.Msg, field string, a Attachment) error {
+	switch {
+	case a.Name == "" || len(a.Name) > maxFileName:
+		return fmt.Errorf("%s.name must have 1 to %d bytes", field, maxFileName)
+	case !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, isControl) || strings.ContainsAny(a.Name, `/\`):
+		return fmt.Errorf("%s.name has a control character, a slash or a backslash, or is not UTF-8", field)
+	}
+	mediaType, params, err := mime.ParseMediaType(orDefault(a.ContentType, "application/octet-stream"))
+	if err != nil || !strings.Contains(mediaType, "/") {
+		return fmt.Errorf("%s.content_type is not a media type", field)
+	}
+	if strings.HasPrefix(mediaType, "multipart/") || strings.HasPrefix(mediaType, "message/") {
+		// RFC 2045 §6.4 forbids base64 for these.
+		return fmt.Errorf("%s.content_type must not be multipart/* or message/*: attach it as application/octet-stream", field)
+	}
+	contentType := mime.FormatMediaType(mediaType, params)
+	if contentType == "" {
+		return fmt.Errorf("%s.content_type has parameters that cannot be written", field)
+	}
+	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": a.Name})
+	return msg.AttachReader(a.Name, bytes.NewReader(a.Content), func(f *gomail.File) {
+		f.Header.Set("Content-Type", contentType)
+		f.Header.Set("Content-Disposition", disposition)
+	})
+}
+
+// checkLines is the last word on what goes out: lines end in CRLF, are no
+// longer than RFC 5322 §2.1.1 has it, and hold no CR, LF or NUL of their own,
+// which is what SMTP smuggling lives on.
+func checkLines(raw []byte) error {
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(raw, []byte("\r\n")), []byte("\r\n")) {
+		if len(line) > maxLine {
+			return fmt.Errorf("a line of the message would have more than %d octets", maxLine)
+		}
+		if bytes.ContainsAny(line, "\r\n\x00") {
+			return errors.New("a line of the message would hold a bare CR, LF or NUL")
+		}
+	}
+	return nil
+}
