@@ -1,0 +1,152 @@
+// Package limit keeps fleet-wide rates: one budget a key over all processes,
+// counted in Redis by the generic cell rate algorithm.
+//
+// A limit protects; it is no promise. While Redis is away or slow everything is
+// allowed, which a metric counts and one log line an outage tells.
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// answerLimit bounds the wait for Redis: a request is not to be held up by
+	// the question whether it comes too fast.
+	answerLimit = 100 * time.Millisecond
+	// retryPause is how long Redis is not asked after it failed, so that an
+	// outage costs one request a second its wait, and not every one.
+	retryPause = time.Second
+	// keyPrefix sets our keys apart in a Redis that others use too; redis_rate
+	// puts "rate:" before it.
+	keyPrefix = "postrider:"
+)
+
+// Config holds the API's limits.
+type Config struct {
+	Key  Rate `env:"POSTRIDER_RATE_LIMIT_KEY" envDefault:"6000/m" help:"requests that one API key may make, over all api processes: such as 100/s, 6000/m, 100000/h or off; unused ones add up to one such period's worth"`
+	Addr Rate `env:"POSTRIDER_RATE_LIMIT_ADDR" envDefault:"3000/m" help:"requests that may come from one address, in the same form"`
+}
+
+// Limiter answers whether something may happen now. It is safe for concurrent
+// use, needs no closing, and is a prometheus.Collector of its own counter.
+type Limiter struct {
+	redis *redis_rate.Limiter
+	log   *slog.Logger
+
+	checks *prometheus.CounterVec
+
+	answerLimit, retryPause time.Duration
+
+	// away is when Redis may be asked again, in nanoseconds since start; 0 while
+	// it answers.
+	away  atomic.Int64
+	start time.Time
+}
+
+// New returns a limiter that counts in rdb. The client must have
+// ContextTimeoutEnabled, or go-redis does not heed the time that Allow gives it.
+func New(rdb redis.UniversalClient, log *slog.Logger) *Limiter {
+	return &Limiter{
+		redis: redis_rate.NewLimiter(rdb),
+		log:   log.With("component", "limit"),
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_rate_limit_checks_total",
+			Help: "Rate limit checks by outcome: allowed, limited, or unchecked because Redis was away.",
+		}, []string{"outcome"}),
+		answerLimit: answerLimit,
+		retryPause:  retryPause,
+		start:       time.Now(),
+	}
+}
+
+// Describe and Collect make the limiter a prometheus.Collector.
+func (l *Limiter) Describe(ch chan<- *prometheus.Desc) { l.checks.Describe(ch) }
+
+// Collect passes on the counter's values.
+func (l *Limiter) Collect(ch chan<- prometheus.Metric) { l.checks.Collect(ch) }
+
+// Decision is the answer to one question.
+type Decision struct {
+	Allowed bool
+	// Remaining is how many more may happen at once.
+	Remaining int
+	// RetryAfter is how long to wait before as many may happen; 0 when allowed.
+	RetryAfter time.Duration
+	// Limit is the rate that was asked about.
+	Limit Rate
+}
+
+// Allow takes n from the key's budget and reports whether there was that much;
+// when not, nothing is taken. A budget fills at the rate and holds one period's
+// worth of it; n counts for at most that, since more would never be allowed.
+//
+// It errs only for n below 1 or when ctx itself ends; a Redis that does not
+// answer within 100 ms means allowed.
+func (l *Limiter) Allow(ctx context.Context, key string, rate Rate, n int) (Decision, error) {
+	if n < 1 {
+		return Decision{}, fmt.Errorf("asking for the rate limit: n is %d, want 1 or more", n)
+	}
+	open := Decision{Allowed: true, Remaining: rate.N, Limit: rate}
+	if rate.Off() {
+		return open, nil
+	}
+	if !l.mayAsk() {
+		l.checks.WithLabelValues("unchecked").Inc()
+		return open, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, l.answerLimit)
+	defer cancel()
+	result, err := l.redis.AllowN(bounded, keyPrefix+key, redis_rate.Limit{Rate: rate.N, Burst: rate.N, Period: rate.Per}, min(n, rate.N))
+	if err != nil {
+		if ctx.Err() != nil {
+			return Decision{}, fmt.Errorf("asking for the rate limit: %w", context.Cause(ctx))
+		}
+		l.failed(err)
+		l.checks.WithLabelValues("unchecked").Inc()
+		return open, nil
+	}
+	l.answered()
+	if result.Allowed == 0 {
+		l.checks.WithLabelValues("limited").Inc()
+		return Decision{RetryAfter: result.RetryAfter, Limit: rate}, nil
+	}
+	l.checks.WithLabelValues("allowed").Inc()
+	return Decision{Allowed: true, Remaining: result.Remaining, Limit: rate}, nil
+}
+
+// mayAsk reports whether Redis answers as far as is known; during an outage it
+// lets one caller through a pause.
+func (l *Limiter) mayAsk() bool {
+	until := l.away.Load()
+	if until == 0 {
+		return true
+	}
+	now := time.Since(l.start)
+	return now >= time.Duration(until) && l.away.CompareAndSwap(until, int64(now+l.retryPause))
+}
+
+// failed begins or prolongs an outage.
+func (l *Limiter) failed(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v: %w", l.answerLimit, err)
+	}
+	if l.away.Swap(int64(time.Since(l.start)+l.retryPause)) == 0 {
+		l.log.Warn("rate limits are not kept: Redis does not answer", "error", err)
+	}
+}
+
+// answered ends an outage.
+func (l *Limiter) answered() {
+	if l.away.Load() != 0 && l.away.Swap(0) != 0 {
+		l.log.Info("rate limits are kept again")
+	}
+}
