@@ -16,7 +16,7 @@ build: $(PROGRAMS:%=bin/%) ## leave bin/api bin/worker bin/scheduler bin/postrid
 
 # Go knows better than make what has changed.
 .PHONY: $(PROGRAMS:%=bin/%)
-bin/%:
+$(PROGRAMS:%=bin/%): bin/%:
 	CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
 
 test-deps: ## install what the tests need and the machine lacks (Debian)
