@@ -50,7 +50,6 @@ type settings struct {
 	Origins []string `env:"POSTRIDER_ORIGINS" help:"origins"`
 	Keys    string   `env:"POSTRIDER_API_KEYS" secret:"true" help:"the keys"`
 	Pin     int      `env:"POSTRIDER_PIN" secret:"true" help:"a secret number"`
-	private string
 }
 
 // Validate sees all sections, on the pointer.
