@@ -1,0 +1,160 @@
+package job
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Dispatcher is the port to the engine. Its errors carry CodeTemporary when
+// Redis cannot be reached.
+type Dispatcher interface {
+	// Dispatch sends the tasks to their queues and returns those that have
+	// arrived; a task that is there already counts as arrived. The error
+	// tells why the others have not.
+	Dispatch(ctx context.Context, tasks []Task) (arrived []Task, err error)
+	// Withdraw removes tasks that no worker has begun, as well as it can:
+	// what stays is refused at its claim.
+	Withdraw(ctx context.Context, tasks []Task)
+	// HintCancel tells workers that a job's cancellation was asked for, as
+	// well as it can: they learn of it anyway when they extend leases.
+	HintCancel(ctx context.Context, id ID)
+
+	// Known says of each task whether Redis knows it: it is pending,
+	// scheduled, to be retried, or active with a living lease.
+	Known(ctx context.Context, tasks []Task) ([]bool, error)
+	// Lost reports whether Redis may have lost what it held of the queue
+	// since Restored was last called: it was flushed, restarted, or another
+	// server took over. The mark is for Restored.
+	Lost(ctx context.Context, queue string) (mark string, lost bool, err error)
+	// Restored notes that all of the queue's tasks were dispatched anew
+	// after Lost returned mark, unless it was lost again meanwhile.
+	Restored(ctx context.Context, queue, mark string) error
+
+	// FindEphemeral returns a job that lives in Redis alone; CodeNotFound
+	// once it is over.
+	FindEphemeral(ctx context.Context, id ID) (Job, error)
+	// CancelEphemeral cancels one: it is gone, or was told to stop.
+	CancelEphemeral(ctx context.Context, id ID) error
+}
+
+const (
+	dispatchers   = 4               // senders side by side
+	dispatchQueue = 1024            // hand-overs that wait for a sender
+	dispatchWait  = 5 * time.Second // bound of one send
+	markEvery     = time.Second     // how often arrivals are noted in SQL
+	markMost      = 1000            // in one statement
+)
+
+// outbox sends tasks to Redis behind the answer to the caller, and notes
+// lazily in SQL that they arrived: a job that is claimed at once has had that
+// noted by its claim. What it cannot send stays undispatched, which Reconcile
+// mends.
+type outbox struct {
+	store Store
+	disp  Dispatcher
+	log   *slog.Logger
+
+	mu     sync.RWMutex // guards closed against senders into in
+	closed bool
+	in     chan []Task
+	sent   chan []Task
+	done   chan struct{}
+}
+
+func newOutbox(store Store, disp Dispatcher, log *slog.Logger) *outbox {
+	return &outbox{
+		store: store, disp: disp, log: log,
+		in:   make(chan []Task, dispatchQueue),
+		sent: make(chan []Task, dispatchQueue),
+		done: make(chan struct{}),
+	}
+}
+
+func (o *outbox) start() {
+	var senders sync.WaitGroup
+	for range dispatchers {
+		senders.Go(func() {
+			for tasks := range o.in {
+				o.send(tasks)
+			}
+		})
+	}
+	go func() { senders.Wait(); close(o.sent) }()
+	go o.mark()
+}
+
+// stop sends what was handed over before, as long as ctx lasts, and ends.
+func (o *outbox) stop(ctx context.Context) error {
+	o.mu.Lock()
+	if !o.closed {
+		o.closed = true
+		close(o.in)
+	}
+	o.mu.Unlock()
+	select {
+	case <-o.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// put hands tasks over and never waits.
+func (o *outbox) put(tasks []Task) {
+	if len(tasks) == 0 {
+		return
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.closed {
+		return
+	}
+	select {
+	case o.in <- tasks:
+	default:
+		o.log.Warn("dispatch is behind; reconcile will send these", "tasks", len(tasks))
+	}
+}
+
+func (o *outbox) send(tasks []Task) {
+	ctx, cancel := context.WithTimeout(context.Background(), dispatchWait)
+	defer cancel()
+	arrived, err := o.disp.Dispatch(ctx, tasks)
+	if err != nil {
+		o.log.Warn("dispatching failed; reconcile will send these", "tasks", len(tasks)-len(arrived), "err", err)
+	}
+	if len(arrived) > 0 {
+		o.sent <- arrived
+	}
+}
+
+func (o *outbox) mark() {
+	defer close(o.done)
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
+	var waiting []Task
+	for open := true; open; {
+		select {
+		case tasks, ok := <-o.sent:
+			waiting, open = append(waiting, tasks...), ok
+			if open && len(waiting) < markMost {
+				continue
+			}
+		case <-tick.C:
+		}
+		for len(waiting) > 0 {
+			n := min(len(waiting), markMost)
+			ctx, cancel := context.WithTimeout(context.Background(), dispatchWait)
+			err := o.store.MarkDispatched(ctx, waiting[:n])
+			cancel()
+			if err != nil {
+				// Harmless: they are dispatched once more, and the claim
+				// makes the twin do nothing.
+				o.log.Warn("noting dispatches failed", "tasks", n, "err", err)
+			}
+			waiting = waiting[n:]
+		}
+	}
+}

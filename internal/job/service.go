@@ -1,0 +1,123 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/tasks"
+)
+
+// Service is the domain's commands over its ports.
+type Service struct {
+	store  Store
+	disp   Dispatcher
+	types  *tasks.Catalogue
+	queues []string
+	out    *outbox
+	log    *slog.Logger
+	count  *counters
+}
+
+// Options are what a Service is made of; all are needed.
+type Options struct {
+	Store      Store
+	Dispatcher Dispatcher
+	Types      *tasks.Catalogue
+	Queues     []string // that workers serve: a job for another is refused
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+}
+
+// NewService makes a Service; Start it before use and Stop it after.
+func NewService(o Options) *Service {
+	log := o.Log.With("component", "job")
+	return &Service{
+		store: o.Store, disp: o.Dispatcher, types: o.Types, queues: o.Queues, log: log,
+		out:   newOutbox(o.Store, o.Dispatcher, log),
+		count: newCounters(o.Metrics),
+	}
+}
+
+// Start begins to send accepted jobs to their queues.
+func (s *Service) Start() { s.out.start() }
+
+// Stop sends what was accepted before, as long as ctx lasts. What it does not
+// manage is not lost: Reconcile sends it.
+func (s *Service) Stop(ctx context.Context) error {
+	if err := s.out.stop(ctx); err != nil {
+		return fmt.Errorf("sending the last dispatches: %w", err)
+	}
+	return nil
+}
+
+// Find returns a job; an ephemeral one while it lives.
+func (s *Service) Find(ctx context.Context, id ID) (Job, error) {
+	j, err := s.store.Find(ctx, id)
+	if CodeOf(err) != CodeNotFound {
+		return j, err
+	}
+	if j, ephemeralErr := s.disp.FindEphemeral(ctx, id); ephemeralErr == nil {
+		return j, nil
+	}
+	return Job{}, err
+}
+
+// Events returns a job's history, oldest first.
+func (s *Service) Events(ctx context.Context, id ID) ([]Event, error) {
+	return s.store.Events(ctx, id)
+}
+
+// statuses are the values of Filter.Status.
+var statuses = func() []string {
+	out := []string{"scheduled", "queued", "retrying"}
+	for _, state := range States {
+		out = append(out, string(state))
+	}
+	return out
+}()
+
+// MaxPage is the most jobs that List returns.
+const MaxPage = 1000
+
+// List returns jobs, newest first, without their payloads.
+func (s *Service) List(ctx context.Context, f Filter) ([]Job, error) {
+	var bad tasks.Invalid
+	if f.Status != "" && !slices.Contains(statuses, f.Status) {
+		bad.Add("state", fmt.Sprintf("must be one of %v", statuses))
+	}
+	if f.Limit < 1 || f.Limit > MaxPage {
+		bad.Add("limit", fmt.Sprintf("must be from 1 to %d", MaxPage))
+	}
+	if err := bad.OrNil(); err != nil {
+		return nil, Invalid(err)
+	}
+	return s.store.List(ctx, f)
+}
+
+// Now is the database's time.
+func (s *Service) Now(ctx context.Context) (time.Time, error) { return s.store.Now(ctx) }
+
+type counters struct {
+	accepted, replayed, redispatched *prometheus.CounterVec
+}
+
+func newCounters(reg prometheus.Registerer) *counters {
+	c := &counters{
+		accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_jobs_accepted_total", Help: "Jobs accepted, by type and queue.",
+		}, []string{"type", "queue"}),
+		replayed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_requests_replayed_total", Help: "Requests answered from their idempotency key.",
+		}, nil),
+		redispatched: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_jobs_redispatched_total", Help: "Jobs that reconcile sent to their queue anew, by what it found.",
+		}, []string{"reason"}),
+	}
+	reg.MustRegister(c.accepted, c.replayed, c.redispatched)
+	return c
+}

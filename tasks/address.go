@@ -1,0 +1,43 @@
+package tasks
+
+import (
+	"net/mail"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// parseAddress reads one mail address, with or without a display name, and
+// returns it as a header writes it and bare. problem is empty when it is
+// good. Bounds are RFC 5321 section 4.5.3.1: local part 64, path 254 bytes.
+func parseAddress(s string) (full, bare, problem string) {
+	s = strings.TrimSpace(s)
+	switch {
+	case s == "":
+		return "", "", "must not be empty"
+	case strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s):
+		return "", "", "must not contain control characters or broken UTF-8"
+	case len(s) > 512:
+		return "", "", "is too long"
+	}
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		return "", "", "is not a mail address"
+	}
+	at := strings.LastIndexByte(a.Address, '@')
+	local, domain := a.Address[:at], a.Address[at+1:]
+	if len(local) > 64 || len(a.Address) > 254 {
+		return "", "", "is longer than a mail address may be"
+	}
+	if strings.HasPrefix(domain, ".") || strings.HasSuffix(domain, ".") || strings.Contains(domain, "..") {
+		return "", "", "has a domain with an empty label"
+	}
+	if strings.ContainsFunc(a.Address, unicode.IsSpace) {
+		return "", "", "must not contain spaces"
+	}
+	bare = local + "@" + strings.ToLower(domain)
+	if a.Name == "" {
+		return bare, bare, ""
+	}
+	return (&mail.Address{Name: a.Name, Address: bare}).String(), bare, ""
+}

@@ -1,0 +1,229 @@
+package tasks
+
+import (
+	"fmt"
+	"mime"
+	"net/textproto"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// EmailSend sends one mail to one recipient. A mail that may have gone out is
+// sent again: its Message-ID stays the same, and a password reset that comes
+// twice is better than one that never comes.
+var EmailSend = Define[Email](Type{
+	Name:        "email:send",
+	Queue:       "email",
+	Deadline:    30 * time.Second,
+	MaxAttempts: 12,
+	// 10 s doubling up to an hour: twelve attempts span about six hours, over
+	// which a greylisting or overloaded server has had its time.
+	Backoff:     Backoff{Base: 10 * time.Second, Max: time.Hour, Jitter: 0.2},
+	OnAmbiguous: Resend,
+})
+
+// Bounds of a mail.
+const (
+	MaxRecipients  = 100  // to and cc together, of one request
+	MaxSubject     = 2000 // bytes
+	MaxHeaders     = 50
+	MaxAttachments = 20
+)
+
+// Email is the payload of EmailSend.
+type Email struct {
+	// Rcpt is the one envelope recipient; when empty, To must have one
+	// address and it is that.
+	Rcpt string `json:"rcpt,omitempty"`
+	// To and Cc are what the headers of that name show.
+	To []string `json:"to"`
+	Cc []string `json:"cc,omitempty"`
+
+	ReplyTo     string            `json:"reply_to,omitempty"`
+	Subject     string            `json:"subject"`
+	Text        string            `json:"text,omitempty"`
+	HTML        string            `json:"html,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	Category    string            `json:"category,omitempty"`
+	Attachments []Attachment      `json:"attachments,omitempty"`
+}
+
+// Attachment is a file that a mail carries. In JSON the content is base64.
+type Attachment struct {
+	Name        string `json:"name"`
+	ContentType string `json:"content_type,omitempty"` // application/octet-stream when empty
+	Content     []byte `json:"content"`
+}
+
+// Recipient is the envelope recipient in lower case.
+func (e *Email) Recipient() string { return strings.ToLower(e.Rcpt) }
+
+// Validate implements Payload.
+func (e *Email) Validate() error {
+	var bad Invalid
+	e.checkAddresses(&bad)
+
+	switch {
+	case len(e.Subject) > MaxSubject:
+		bad.Add("subject", fmt.Sprintf("is longer than %d bytes", MaxSubject))
+	case strings.TrimSpace(e.Subject) == "":
+		bad.Add("subject", "must not be empty")
+	case hasControl(e.Subject):
+		bad.Add("subject", "must not contain line breaks or control characters")
+	}
+	if e.Text == "" && e.HTML == "" {
+		bad.Add("text", "must not be empty when there is no html either")
+	}
+	checkBody(&bad, "text", e.Text)
+	checkBody(&bad, "html", e.HTML)
+	if e.Category != "" && !categoryForm.MatchString(e.Category) {
+		bad.Add("category", "must be up to 64 lower-case letters, digits, hyphens and underscores")
+	}
+	checkHeaders(&bad, e.Headers)
+	checkAttachments(&bad, e.Attachments)
+	return bad.OrNil()
+}
+
+func (e *Email) checkAddresses(bad *Invalid) {
+	var first string
+	list := func(field string, addrs []string) {
+		for i, s := range addrs {
+			full, bare, problem := parseAddress(s)
+			if problem != "" {
+				bad.Add(fmt.Sprintf("%s[%d]", field, i), problem)
+				continue
+			}
+			addrs[i] = full
+			if first == "" {
+				first = bare
+			}
+		}
+	}
+	switch n := len(e.To) + len(e.Cc); {
+	case len(e.To) == 0:
+		bad.Add("to", "must not be empty")
+	case n > MaxRecipients:
+		bad.Add("to", fmt.Sprintf("and cc name %d recipients, the most is %d", n, MaxRecipients))
+		return
+	}
+	list("to", e.To)
+	list("cc", e.Cc)
+	switch {
+	case e.Rcpt != "":
+		_, bare, problem := parseAddress(e.Rcpt)
+		if problem != "" {
+			bad.Add("rcpt", problem)
+		}
+		e.Rcpt = bare
+	case len(e.To)+len(e.Cc) == 1:
+		e.Rcpt = first
+	default:
+		bad.Add("rcpt", "must name which of the recipients this job is for")
+	}
+	if e.ReplyTo != "" {
+		full, _, problem := parseAddress(e.ReplyTo)
+		if problem != "" {
+			bad.Add("reply_to", problem)
+		}
+		e.ReplyTo = full
+	}
+}
+
+func checkBody(bad *Invalid, field, s string) {
+	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		bad.Add(field, "must be UTF-8 without NUL")
+	}
+}
+
+var (
+	categoryForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+	// RFC 5322 section 3.6.8 allows any printable character but the colon;
+	// nobody uses more than this, and some servers choke on it.
+	headerForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,75}$`)
+)
+
+// reservedHeaders are written by Postrider itself, or would change what the
+// mail is or where it goes.
+var reservedHeaders = map[string]bool{
+	"From": true, "Sender": true, "Reply-To": true, "To": true, "Cc": true, "Bcc": true,
+	"Subject": true, "Date": true, "Message-Id": true, "Mime-Version": true, "Return-Path": true,
+	"Received": true, "Dkim-Signature": true, "Delivered-To": true,
+}
+
+func checkHeaders(bad *Invalid, headers map[string]string) {
+	if len(headers) > MaxHeaders {
+		bad.Add("headers", fmt.Sprintf("has %d entries, the most is %d", len(headers), MaxHeaders))
+		return
+	}
+	seen := make(map[string]bool, len(headers))
+	for name, value := range headers {
+		field := "headers." + printable(name)
+		canonical := textproto.CanonicalMIMEHeaderKey(name)
+		switch {
+		case !headerForm.MatchString(name):
+			bad.Add(field, "is not a header name: letters, digits and hyphens, 76 at most")
+		case reservedHeaders[canonical] || strings.HasPrefix(canonical, "Content-") ||
+			strings.HasPrefix(canonical, "Resent-") || strings.HasPrefix(canonical, "Arc-"):
+			bad.Add(field, "is a header that Postrider writes itself")
+		case seen[canonical]:
+			bad.Add(field, "stands there twice")
+		case hasControl(value):
+			bad.Add(field, "must not contain line breaks or control characters")
+		case len(value) > 2000:
+			bad.Add(field, "is longer than 2000 bytes")
+		}
+		seen[canonical] = true
+	}
+}
+
+func checkAttachments(bad *Invalid, files []Attachment) {
+	if len(files) > MaxAttachments {
+		bad.Add("attachments", fmt.Sprintf("has %d files, the most is %d", len(files), MaxAttachments))
+		return
+	}
+	for i := range files {
+		f, field := &files[i], fmt.Sprintf("attachments[%d]", i)
+		switch {
+		case f.Name == "" || len(f.Name) > 255:
+			bad.Add(field+".name", "must be 1 to 255 bytes long")
+		case hasControl(f.Name) || strings.ContainsAny(f.Name, `/\`):
+			bad.Add(field+".name", "must be a file name without path separators and control characters")
+		}
+		if f.ContentType == "" {
+			f.ContentType = "application/octet-stream"
+		}
+		media, _, err := mime.ParseMediaType(f.ContentType)
+		if err != nil || !strings.Contains(media, "/") || hasControl(f.ContentType) ||
+			strings.HasPrefix(media, "multipart/") || strings.HasPrefix(media, "message/") {
+			bad.Add(field+".content_type", "is not the media type of a file")
+		}
+		if len(f.Content) == 0 {
+			bad.Add(field+".content", "must not be empty")
+		}
+	}
+}
+
+// hasControl reports line breaks, other control characters and broken UTF-8:
+// what must never reach a header.
+func hasControl(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// printable makes a name that came from outside fit to be shown in an error.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > 80 {
+		s = strings.ToValidUTF8(s[:80], "") + "…"
+	}
+	return s
+}
