@@ -1,0 +1,199 @@
+package mailcatch
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+const chromium = "/usr/bin/chromium"
+
+// browser starts Chromium, or skips the test where there is none and nobody
+// has asked for a full run.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	if _, err := os.Stat(chromium); err != nil {
+		if os.Getenv("CI") != "" || os.Getenv("POSTRIDER_TEST_FULL") != "" {
+			t.Fatalf("this test needs Chromium: %v", err)
+		}
+		t.Skipf("no %s: the mailbox's pages are not tested in a browser", chromium)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+	)
+	ctx, cancelAllocator := chromedp.NewExecAllocator(t.Context(), options...)
+	ctx, cancelBrowser := chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		cancelBrowser()
+		cancelAllocator()
+	})
+	do(t, ctx) // the first call starts the browser, which lives as long as its context
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ask[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
+	t.Helper()
+	value, err := chromedp.Run(ctx, action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// shot keeps a screenshot where `go test -artifacts` puts such things.
+func shot(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	png := ask(t, ctx, chromedp.CaptureScreenshot())
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), png, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMailboxInBrowser(t *testing.T) {
+	ctx := browser(t)
+	s, addr := start(t)
+	origin := serveWeb(t, s)
+	inbox := origin + "/dev/mail"
+
+	do(t, ctx, chromedp.EmulateViewport(1000, 700), chromedp.Navigate(inbox), chromedp.WaitVisible(chromedp.CSS(".empty")))
+	shot(t, ctx, "empty")
+
+	// A mail that arrives while the page is open appears without a reload.
+	ask(t, ctx, chromedp.Evaluate[bool](`window.sameDocument = true`))
+	put(t, addr, "user@example.org", simple("Welcome to the shop"))
+	put(t, addr, "user@example.org", rich)
+	do(t, ctx, chromedp.WaitVisible(chromedp.CSS(".mails li:nth-child(2)")))
+	if got := ask(t, ctx, chromedp.Text(chromedp.CSS(".mails li:nth-child(2) .subject"))); got != "Welcome to the shop" {
+		t.Errorf("subject %q", got)
+	}
+	if !ask(t, ctx, chromedp.Evaluate[bool](`window.sameDocument === true`)) {
+		t.Error("the page was reloaded")
+	}
+	shot(t, ctx, "list")
+	do(t, ctx, chromedp.EmulateViewport(390, 700, chromedp.EmulateMobile))
+	shot(t, ctx, "list-phone")
+
+	do(t, ctx, chromedp.Click(chromedp.CSS(".mails li:nth-child(1) a")), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	if got := ask(t, ctx, chromedp.Title()); !strings.HasPrefix(got, "A very long subject") {
+		t.Errorf("title %q", got)
+	}
+	if ask(t, ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`)) {
+		t.Error("wider than the phone")
+	}
+	shot(t, ctx, "mail-phone")
+	do(t, ctx, chromedp.EmulateViewport(1000, 900))
+	shot(t, ctx, "mail")
+
+	do(t, ctx,
+		chromedp.Navigate(inbox),
+		chromedp.Click(chromedp.CSS("#clear")),
+		chromedp.WaitVisible(chromedp.CSS(".empty")),
+		chromedp.WaitNotVisible(chromedp.CSS("#clear")),
+	)
+	if mails, _ := s.box.list(""); len(mails) != 0 {
+		t.Error("the mails are still there")
+	}
+}
+
+var rich = "From: Shop <shop@example.com>\nTo: Jane Doe <user@example.org>\nSubject: " + strings.Repeat("A very long subject ", 12) + `
+Message-ID: <01hzy@example.com>
+Content-Type: multipart/mixed; boundary=m
+
+--m
+Content-Type: multipart/alternative; boundary=a
+
+--a
+Content-Type: text/plain
+
+Plain words
+--a
+Content-Type: text/html
+
+<h1>Rich words</h1><p style="color:#a00">in red</p>
+--a--
+--m
+Content-Type: application/pdf
+Content-Disposition: attachment; filename=invoice.pdf
+
+%PDF
+--m--
+`
+
+// TestHostileMailInBrowser: a mail tries everything to reach out of its frame.
+func TestHostileMailInBrowser(t *testing.T) {
+	ctx := browser(t)
+	s, addr := start(t)
+	var reached atomic.Value
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reached.CompareAndSwap(nil, r.URL.Path)
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+	}))
+	t.Cleanup(outside.Close)
+	origin := serveWeb(t, s)
+	probe := func(path string) string { return outside.URL + "/" + path }
+	put(t, addr, "user@example.org", strings.Join([]string{
+		"From: evil@example.com", "Subject: harmless", "Content-Type: text/html", "",
+		`<meta http-equiv="refresh" content="0; url=` + probe("refresh") + `">`,
+		`<link rel="stylesheet" href="` + probe("style") + `">`,
+		`<link rel="prefetch" href="` + probe("prefetch") + `"><link rel="dns-prefetch" href="` + probe("dns") + `">`,
+		`<script>parent.document.title = "owned"; fetch("` + probe("fetch") + `"); fetch("/dev/mail/messages", {method: "DELETE"})</script>`,
+		`<script src="` + probe("script") + `"></script>`,
+		`<img src="` + probe("image") + `"><img src="x" onerror="top.document.title = 'owned'">`,
+		`<svg onload="top.document.title = 'owned'"><style>@import url("` + probe("import") + `")</style></svg>`,
+		`<iframe src="` + probe("frame") + `"></iframe><iframe srcdoc="<script>top.document.title='owned'</script>"></iframe>`,
+		`<object data="` + probe("object") + `"></object><video src="` + probe("video") + `" autoplay></video>`,
+		`<form action="` + probe("form") + `" target="_top"><button id="send" autofocus>x</button></form>`,
+		`<a id="out" href="javascript:top.document.title='owned'">x</a>`,
+		`<body background="` + probe("background") + `" style="background:url(` + probe("css") + `)">`,
+		`<p id="shown">the mail is shown</p>`, "",
+	}, "\n"))
+
+	do(t, ctx, chromedp.Navigate(origin+"/dev/mail/1"), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	// A sandboxed frame has an origin of its own: the page cannot look in, so
+	// neither can the frame look out.
+	if !ask(t, ctx, chromedp.Evaluate[bool](`document.querySelector("iframe").contentDocument === null`)) {
+		t.Error("the frame shares the page's origin")
+	}
+	if got := ask(t, ctx, chromedp.Title()); got != "harmless" {
+		t.Errorf("title %q", got)
+	}
+	shot(t, ctx, "hostile")
+
+	// The same with the HTML alone in the tab, where only the header guards.
+	do(t, ctx, chromedp.Navigate(origin+"/dev/mail/1/html"))
+	if got := ask(t, ctx, chromedp.Text(chromedp.CSS("#shown"))); got != "the mail is shown" {
+		t.Errorf("the mail reads %q", got)
+	}
+	do(t, ctx, chromedp.Click(chromedp.CSS("#send")), chromedp.Click(chromedp.CSS("#out")))
+	if got := ask(t, ctx, chromedp.Title()); got == "owned" {
+		t.Error("a script ran")
+	}
+	if got := ask(t, ctx, chromedp.Location()); got != origin+"/dev/mail/1/html" {
+		t.Errorf("the tab was led to %s", got)
+	}
+	if mails, _ := s.box.list(""); len(mails) != 1 {
+		t.Error("the mail deleted the mails")
+	}
+	if path := reached.Load(); path != nil {
+		t.Errorf("the mail reached out: %v", path)
+	}
+}
