@@ -30,10 +30,10 @@ func (r *Report) Dump(w io.Writer) error {
 }
 
 var (
-	// urlForm splits a URL before its user information, if any. Not net/url: a
-	// list of hosts (redis+cluster://h1:1,h2:2) is no URL to it, and what cannot
-	// be parsed must be hidden too. The user information ends at the last @, lest
-	// an unescaped / or @ in a password show its rest.
+	// urlForm splits a URL at its user information, if any. Not net/url: what that
+	// refuses, such as a bad port, must be shown without its password too. The
+	// user information ends at the last @, lest an unescaped / or @ in a password
+	// show its rest.
 	urlForm = regexp.MustCompile(`(?is)^([a-z][a-z0-9+.-]*://)(?:([^:@/?]*)(:.*)?@)?(.*)$`)
 	// secretParameter is a query parameter that drivers take passwords by.
 	secretParameter = regexp.MustCompile(`(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&#]+`)
