@@ -253,6 +253,24 @@ func TestCancelWithinBeforeDot(t *testing.T) {
 	honest(t, srv, err)
 }
 
+// TestBeforeDotComesLast: nothing of the content is held back, for what fails
+// together with the dot is ambiguous.
+func TestBeforeDotComesLast(t *testing.T) {
+	srv := testkit.NewSMTP(t)
+	m := testMessage()
+	m.From = "shop@example.com"
+	raw, err := Build(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newSender(t, srv, patience).Send(testContext(t), m, func(ctx context.Context) error {
+		return srv.WaitContent(ctx, len(raw))
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBeforeDotRefuses(t *testing.T) {
 	srv := testkit.NewSMTP(t)
 	fenced := errors.New("another run has taken over")

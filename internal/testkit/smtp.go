@@ -34,8 +34,9 @@ type SMTP struct {
 	once    map[SMTPVerb][]SMTPAction
 	seen    map[SMTPVerb]int
 	dots    map[string]int
+	content int // bytes
 	mails   []SMTPMail
-	changed chan struct{} // closed and replaced at every change of seen or mails
+	changed chan struct{} // closed and replaced at every change of seen, content or mails
 }
 
 // SMTPMail is a message that the server took responsibility for.
@@ -215,6 +216,16 @@ func (s *SMTP) WaitVerb(ctx context.Context, verb SMTPVerb, n int) error {
 	return nil
 }
 
+// WaitContent returns once at least n bytes of content have been read, whether
+// or not a final dot has followed, or ctx's error. It counts over all messages,
+// with dot-stuffing undone.
+func (s *SMTP) WaitContent(ctx context.Context, n int) error {
+	if err := s.until(ctx, func() bool { return s.content >= n }); err != nil {
+		return fmt.Errorf("waiting for %d bytes of content: %w", n, err)
+	}
+	return nil
+}
+
 // until waits for the condition, which is asked with the lock held.
 func (s *SMTP) until(ctx context.Context, condition func() bool) error {
 	for {
@@ -250,6 +261,13 @@ func (s *SMTP) reached(verb SMTPVerb) (SMTPAction, bool) {
 	}
 	action, ok := s.always[verb]
 	return action, ok
+}
+
+func (s *SMTP) contentReceived(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.content += n
+	s.announce()
 }
 
 func (s *SMTP) dotReceived(messageID string) {

@@ -221,6 +221,7 @@ func (c *smtpSession) readContent() ([]byte, error) {
 			line = bytes.TrimPrefix(line, []byte("."))
 		}
 		content = append(content, line...)
+		c.server.contentReceived(len(line))
 		lineBegins = bytes.HasSuffix(line, []byte("\r\n"))
 	}
 }

@@ -53,9 +53,10 @@ func TestSMTPScript(t *testing.T) {
 	s := NewSMTP(t)
 	s.Once(SMTPAtDot, SMTPReply(451, "4.3.0 later"), SMTPClose().Accepting())
 	s.On(SMTPAtDot, SMTPReply(550, "5.7.1 no", "and no again"))
-	for i, want := range []string{"451 4.3.0 later", "EOF", "550 5.7.1 no\nand no again", "550 5.7.1 no\nand no again"} {
-		if err := smtpSend(t, s, "<1@x>"); err == nil || err.Error() != want {
-			t.Errorf("message %d: got %v, want %s", i, err, want)
+	refusal := &textproto.Error{Code: 550, Msg: "5.7.1 no\nand no again"}
+	for i, want := range []error{&textproto.Error{Code: 451, Msg: "4.3.0 later"}, io.EOF, refusal, refusal} {
+		if err := smtpSend(t, s, "<1@x>"); err == nil || err.Error() != want.Error() {
+			t.Errorf("message %d: got %v, want %v", i, err, want)
 		}
 	}
 	if s.Count("<1@x>") != 1 || s.Dots("<1@x>") != 4 {
