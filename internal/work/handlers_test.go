@@ -1,0 +1,234 @@
+package work
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/testkit"
+	"github.com/postrider/postrider/tasks"
+)
+
+func newSender(t *testing.T, srv *testkit.SMTP) *mail.Sender {
+	t.Helper()
+	s, err := mail.New(mail.Config{URL: srv.URL(), From: "shop@example.com", Timeout: patience}, testkit.Logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newMailRig(t *testing.T) (*rig, *testkit.SMTP) {
+	srv := testkit.NewSMTP(t)
+	return newRigOver(t, newStore(), done, Builtin(newSender(t, srv))...), srv
+}
+
+func welcome() tasks.Email {
+	return tasks.Email{
+		Rcpt: "user@example.org", To: []string{"User <user@example.org>"}, Cc: []string{"other@example.org"},
+		ReplyTo: "help@example.com", Subject: "Welcome!", Text: "Thanks for signing up.", HTML: "<p>Thanks",
+		Headers:     map[string]string{"X-Tag": "signup"},
+		Attachments: []tasks.Attachment{{Name: "terms.txt", ContentType: "text/plain", Content: []byte("be kind")}},
+	}
+}
+
+func TestEmail(t *testing.T) {
+	r, srv := newMailRig(t)
+	task := r.accept(tasks.EmailSend.Type, welcome())
+	if v := r.Handle(t.Context(), task); !isAck(v) {
+		t.Fatalf("verdict %+v", v)
+	}
+	j := r.find(task.ID)
+	if j.State != job.Done || j.ReplyCode != 250 || j.Message != "2.0.0 accepted" || j.NoReturnRun != 1 {
+		t.Errorf("the job is %s with %d %q, no-return run %d", j.State, j.ReplyCode, j.Message, j.NoReturnRun)
+	}
+	m := srv.Mails()[0]
+	if len(m.To) != 1 || m.To[0] != "user@example.org" || !strings.Contains(m.MessageID, string(task.ID)) {
+		t.Errorf("to %q, Message-ID %s", m.To, m.MessageID)
+	}
+	for _, want := range []string{
+		"Subject: Welcome!", "To: \"User\" <user@example.org>", "Cc: <other@example.org>", "Reply-To: <help@example.com>",
+		"X-Tag: signup", "Date: " + j.CreatedAt.Format(time.RFC1123Z), "Thanks for signing up.", "<p>Thanks", "filename=terms.txt",
+	} {
+		if !strings.Contains(string(m.Data), want) {
+			t.Errorf("the mail lacks %q:\n%s", want, m.Data)
+		}
+	}
+}
+
+// TestEmailReplies turns the server's words into outcomes.
+func TestEmailReplies(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		verb   testkit.SMTPVerb
+		action testkit.SMTPAction
+		state  job.State
+		code   job.Code
+		reply  int
+	}{
+		{"4xx", testkit.SMTPAtRcpt, testkit.SMTPReply(451, "4.3.0 later"), job.Waiting, job.CodeTemporary, 451},
+		{"5xx", testkit.SMTPAtRcpt, testkit.SMTPReply(550, "5.1.1 nobody"), job.Failed, job.CodePermanent, 550},
+		{"cut before the dot", testkit.SMTPAtData, testkit.SMTPClose(), job.Waiting, job.CodeTemporary, 0},
+		{"4xx after the dot", testkit.SMTPAtDot, testkit.SMTPReply(452, "4.3.1 full"), job.Waiting, job.CodeTemporary, 452},
+		{"5xx after the dot", testkit.SMTPAtDot, testkit.SMTPReply(554, "5.7.1 spam"), job.Failed, job.CodePermanent, 554},
+		{"cut after the dot", testkit.SMTPAtDot, testkit.SMTPClose(), job.Waiting, job.CodeAmbiguous, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, srv := newMailRig(t)
+			srv.On(test.verb, test.action)
+			task := r.accept(tasks.EmailSend.Type, welcome())
+			r.Handle(t.Context(), task)
+			j := r.find(task.ID)
+			if j.State != test.state || j.Code != test.code || j.ReplyCode != test.reply || j.Attempts != 1 {
+				t.Errorf("the job is %s with %q and %d after %d attempts: %s", j.State, j.Code, j.ReplyCode, j.Attempts, j.Message)
+			}
+		})
+	}
+}
+
+// TestEmailReplyLost cuts the line after the server has taken the mail: it
+// goes out again, and is recognisable as the same.
+func TestEmailReplyLost(t *testing.T) {
+	r, srv := newMailRig(t)
+	srv.Once(testkit.SMTPAtDot, testkit.SMTPClose().Accepting())
+	task := r.accept(tasks.EmailSend.Type, welcome())
+	v := r.Handle(t.Context(), task)
+	if j := r.find(task.ID); !v.Again || v.After < time.Second || j.State != job.Waiting || j.Code != job.CodeAmbiguous {
+		t.Fatalf("verdict %+v, job %s with %q", v, j.State, j.Code)
+	}
+	r.alter(task.ID, func(j *job.Job, now time.Time) { j.RunAt = now })
+	if v := r.Handle(t.Context(), task); !isAck(v) || r.find(task.ID).State != job.Done {
+		t.Errorf("verdict %+v, job %s", v, r.find(task.ID).State)
+	}
+	mails := srv.Mails()
+	if len(mails) != 2 || mails[0].MessageID != mails[1].MessageID {
+		t.Fatalf("%d mails", len(mails))
+	}
+	if date(mails[0]) == "" || date(mails[0]) != date(mails[1]) {
+		t.Errorf("dates %q and %q", date(mails[0]), date(mails[1]))
+	}
+}
+
+func date(m testkit.SMTPMail) string {
+	for line := range strings.Lines(string(m.Data)) {
+		if d, ok := strings.CutPrefix(line, "Date: "); ok {
+			return d
+		}
+	}
+	return ""
+}
+
+// TestEmailInterrupted ends the worker's run of a mail at verbs before and
+// after the point of no return.
+func TestEmailInterrupted(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		verb    testkit.SMTPVerb
+		cause   error
+		state   job.State
+		code    job.Code
+		charged int
+	}{
+		{"cancel at DATA", testkit.SMTPAtData, ErrCancelRequested, job.Cancelled, job.CodeCancelled, 0},
+		{"shutdown at DATA", testkit.SMTPAtData, ErrShutdown, job.Waiting, "", 0},
+		{"cancel at the dot", testkit.SMTPAtDot, ErrCancelRequested, job.Cancelled, job.CodeAmbiguous, 1},
+		{"shutdown at the dot", testkit.SMTPAtDot, ErrShutdown, job.Waiting, job.CodeAmbiguous, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, srv := newMailRig(t)
+			srv.On(test.verb, testkit.SMTPHang())
+			task := r.accept(tasks.EmailSend.Type, welcome())
+			verdict := r.handle(task)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := srv.WaitVerb(ctx, test.verb, 1); err != nil {
+				t.Fatal(err)
+			}
+			if test.cause == ErrShutdown {
+				hurry, cancel := context.WithCancel(ctx)
+				cancel()
+				if err := r.Shutdown(hurry); err != nil {
+					t.Error(err)
+				}
+			} else {
+				r.alter(task.ID, requestCancel)
+				r.CancelHint(task.ID)
+			}
+			select {
+			case <-verdict:
+			case <-ctx.Done():
+				t.Fatal("the handler did not return")
+			}
+			j := r.find(task.ID)
+			if j.State != test.state || j.Code != test.code || j.Attempts != test.charged {
+				t.Errorf("the job is %s with %q after %d attempts: %s", j.State, j.Code, j.Attempts, j.Message)
+			}
+		})
+	}
+}
+
+// TestEmailAborted has the run taken over just before the final dot: the
+// server must not get it.
+func TestEmailAborted(t *testing.T) {
+	r, srv := newMailRig(t)
+	task := r.accept(tasks.EmailSend.Type, welcome())
+	r.store.on("PassNoReturn", func(context.Context) error { r.alter(task.ID, bury); return nil })
+	if v := r.Handle(t.Context(), task); v.Reason != "left" {
+		t.Errorf("verdict %+v", v)
+	}
+	if srv.Seen(testkit.SMTPAtDot) != 0 || len(srv.Mails()) != 0 {
+		t.Error("the mail went out")
+	}
+	if j := r.find(task.ID); j.State != job.Waiting || j.Attempts != 0 {
+		t.Errorf("the job is %s after %d attempts", j.State, j.Attempts)
+	}
+}
+
+func TestNotification(t *testing.T) {
+	r, _ := newMailRig(t)
+	task := r.accept(tasks.NotificationSend.Type, tasks.Notification{Room: "lobby", Message: "hello", Data: []byte(`{"a":1}`)})
+	if v := r.Handle(t.Context(), task); !isAck(v) || r.find(task.ID).State != job.Done {
+		t.Fatalf("verdict %+v, job %s", v, r.find(task.ID).State)
+	}
+	effects := r.store.Effects()
+	if len(effects) != 1 {
+		t.Fatalf("%d effects", len(effects))
+	}
+	n := effects[0].(inbox.Notification)
+	if n.ID != task.ID || n.Stream != "room:lobby" || n.Type != "info" || n.Message != "hello" || string(n.Data) != `{"a":1}` {
+		t.Errorf("notification %+v", n)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	r, _ := newMailRig(t)
+	task := r.accept(tasks.LogHeartbeat.Type, tasks.Heartbeat{Message: "thump"})
+	if v := r.Handle(t.Context(), task); !isAck(v) || r.logs.Count("msg=heartbeat") != 1 || r.logs.Count("message=thump") != 1 {
+		t.Errorf("verdict %+v, log:\n%s", v, r.logs)
+	}
+}
+
+func TestNoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOver(t, newStore(), done, Noop(), NoopEphemeral())
+		for _, ms := range []int64{0, 700} {
+			began := time.Now()
+			v := r.Handle(t.Context(), r.accept(tasks.Noop.Type, tasks.Nothing{SleepMS: ms}))
+			if took := time.Since(began); !isAck(v) || took.Milliseconds() != ms {
+				t.Errorf("verdict %+v after %v, want %d ms", v, took, ms)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		v := r.Handle(ctx, job.Task{ID: job.NewID(), Type: tasks.NoopEphemeral.Name, Queue: "default", Payload: []byte(`{"sleep_ms":9000}`)})
+		if v.Err == nil || time.Since(began) != time.Second {
+			t.Errorf("verdict %+v after %v", v, time.Since(began))
+		}
+	})
+}

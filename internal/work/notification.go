@@ -1,0 +1,21 @@
+package work
+
+import (
+	"context"
+
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
+)
+
+// Notification puts a job's notification into its stream: the row is written
+// together with the job's outcome, so it is there exactly once.
+func Notification() Binding {
+	return On(tasks.NotificationSend, func(_ context.Context, run *Run, n *tasks.Notification) job.Outcome {
+		o := job.Succeeded("put into the stream %s", n.Stream())
+		o.Effects = []job.Effect{inbox.Notification{
+			ID: run.Job.ID, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data,
+		}}
+		return o
+	})
+}
