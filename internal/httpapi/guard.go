@@ -1,0 +1,223 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
+)
+
+// Bounds of a body, in bytes.
+const (
+	maxBody      = 1 << 20
+	maxBatchBody = 16 << 20
+)
+
+// scopeKey is where an operation's metadata holds the scope that it needs.
+const scopeKey = "scope"
+
+// clientAddress finds the address that a request comes from. X-Forwarded-For
+// is read from the right, and as far only as trusted proxies wrote it.
+func clientAddress(trusted Proxies) func(http.Handler) http.Handler {
+	if len(trusted) == 0 {
+		return middleware.ClientIPFromRemoteAddr
+	}
+	prefixes := make([]string, len(trusted))
+	for i, p := range trusted {
+		prefixes[i] = p.String()
+	}
+	return middleware.ClientIPFromXFF(prefixes...)
+}
+
+// addressKey names the budget that a request's address draws on. One IPv6
+// host commonly has a /64 to itself (RFC 6177), so that is what counts. A
+// request whose address cannot be told, since a proxy forwarded nothing that
+// can be read, draws on its proxy's.
+func addressKey(r *http.Request) string {
+	addr := middleware.GetClientIPAddr(r.Context())
+	if !addr.IsValid() {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		addr, _ = netip.ParseAddr(host)
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return "addr:" + p.String()
+		}
+	}
+	return "addr:" + addr.String()
+}
+
+// limitAddress spends the address's budget. It stands before authenticate, so
+// that keys cannot be guessed at leisure.
+func (a *api) limitAddress(ctx huma.Context, next func(huma.Context)) {
+	r, w := humachi.Unwrap(ctx)
+	if err := a.spend(ctx.Context(), w, "address", addressKey(r), a.rates.Addr); err != nil {
+		a.refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
+// limitKey spends the budget of the API key.
+func (a *api) limitKey(ctx huma.Context, next func(huma.Context)) {
+	who, _ := auth.From(ctx.Context())
+	_, w := humachi.Unwrap(ctx)
+	if err := a.spend(ctx.Context(), w, "key", "key:"+who.Name, a.rates.Key); err != nil {
+		a.refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
+// spend takes one from a budget. It tells the client of the budget by the
+// fields of draft-ietf-httpapi-ratelimit-headers-10; the key's, being the last
+// to be spent, is the one that a client with a key sees.
+func (a *api) spend(ctx context.Context, w http.ResponseWriter, policy, key string, rate limit.Rate) error {
+	d, err := a.limiter.Allow(ctx, key, rate, 1)
+	if err != nil {
+		return fmt.Errorf("checking the rate of the %s: %w", policy, err)
+	}
+	if rate.Off() {
+		return nil
+	}
+	w.Header().Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", policy, rate.N, int(rate.Per.Seconds())))
+	w.Header().Set("RateLimit", fmt.Sprintf("%q;r=%d", policy, d.Remaining))
+	if d.Allowed {
+		return nil
+	}
+	p := newProblem(http.StatusTooManyRequests, job.CodeRateLimited, fmt.Sprintf("this %s has sent more than %s requests", policy, rate))
+	p.retryAfter(d.RetryAfter)
+	return p
+}
+
+// authenticate finds out who asks.
+func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humachi.Unwrap(ctx)
+	who, err := a.keys.Authenticate(r)
+	if err != nil {
+		a.refuse(ctx, job.Wrap(job.CodeUnauthorized, err, "a valid API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"))
+		return
+	}
+	exchangeOf(ctx.Context()).who = who.Name
+	next(huma.WithContext(ctx, auth.With(ctx.Context(), who)))
+}
+
+// authorize lets through who has the operation's scope.
+func (a *api) authorize(ctx huma.Context, next func(huma.Context)) {
+	scope, _ := ctx.Operation().Metadata[scopeKey].(auth.Scope)
+	if who, _ := auth.From(ctx.Context()); !who.May(scope) {
+		a.refuse(ctx, job.Errorf(job.CodeForbidden, "this needs an API key with the scope %s", scope))
+		return
+	}
+	next(ctx)
+}
+
+// takeBody reads the body of an operation that has one, within its bounds,
+// and leaves it in memory for huma.
+func (a *api) takeBody(ctx huma.Context, next func(huma.Context)) {
+	if ctx.Operation().RequestBody == nil {
+		next(ctx)
+		return
+	}
+	r, w := humachi.Unwrap(ctx)
+	body, err := readBody(w, r, ctx.Operation().MaxBodyBytes)
+	if err != nil {
+		// What is left of it will not be read.
+		w.Header().Set("Connection", "close")
+		a.refuse(ctx, err)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	next(ctx)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if err := checkMedia(r.Header); err != nil {
+		return nil, err
+	}
+	tooLarge := newProblem(http.StatusRequestEntityTooLarge, job.CodeInvalid, fmt.Sprintf("the body is larger than %d bytes", most))
+	if r.ContentLength > most {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, newProblem(http.StatusRequestTimeout, job.CodeInvalid, "the body did not come in time")
+	case r.Context().Err() != nil:
+		return nil, fmt.Errorf("reading the body: %w", r.Context().Err())
+	case err != nil:
+		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body ended before its time")
+	}
+	// net/http cancels the request's context when its read deadline passes
+	// while the handler is at work. A writer that has no deadline needs none
+	// lifted.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// checkMedia wants JSON and nothing else. This is what keeps a page of
+// another origin from posting to an open API on its reader's own machine: a
+// browser sends application/json to another origin only when CORS allows it.
+func checkMedia(h http.Header) error {
+	given := h.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(given)
+	if err != nil || media != "application/json" {
+		p := newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must be JSON, sent with Content-Type: application/json")
+		if media == "application/x-www-form-urlencoded" {
+			p.Detail += " (curl sends a form unless told otherwise: add -H 'Content-Type: application/json')"
+		}
+		p.header.Set("Accept", "application/json") // RFC 9110 section 15.5.16
+		return p
+	}
+	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		p := newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must not be compressed")
+		p.header.Set("Accept-Encoding", "identity")
+		return p
+	}
+	return nil
+}
+
+// refuse answers from a middleware.
+func (a *api) refuse(ctx huma.Context, err error) {
+	r, w := humachi.Unwrap(ctx)
+	a.told(ctx.Context(), err).write(w, r)
+}
+
+// told makes the problem of an error and logs what its caller is not told.
+func (a *api) told(ctx context.Context, err error) *Problem {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return newProblem(statusClientGone, job.CodeTemporary, "the client left")
+	}
+	if errors.Is(err, context.DeadlineExceeded) && job.CodeOf(err) == job.CodeInternal {
+		err = job.Wrap(job.CodeTemporary, err, "this took too long")
+	}
+	p := problemOf(err)
+	log := a.log.With("request_id", exchangeOf(ctx).id)
+	switch {
+	case p.Status == http.StatusInternalServerError:
+		log.Error("a request failed", "err", err)
+	case p.Status > http.StatusInternalServerError:
+		log.Warn("a request could not be served now", "err", err)
+	}
+	return p
+}

@@ -1,0 +1,123 @@
+// Package httpapi serves the API: routes, limits, and the translation of the
+// domain's error codes to HTTP statuses. Errors are RFC 9457 problems; the
+// OpenAPI 3.1 document at /openapi.json is made of the same declarations that
+// requests are checked against.
+package httpapi
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/cors"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/tasks"
+)
+
+// Options are what the API is made of; all but Mounts are needed.
+type Options struct {
+	Jobs    *job.Service
+	Types   *tasks.Catalogue // that Jobs accepts
+	Keys    *auth.Keys
+	Limiter *limit.Limiter
+	Rates   limit.Config
+	Config  Config
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
+	// They see the whole path, are logged and counted as the API is, and guard
+	// themselves.
+	Mounts map[string]http.Handler
+}
+
+// api is what the routes share.
+type api struct {
+	jobs    *job.Service
+	types   *tasks.Catalogue
+	keys    *auth.Keys
+	limiter *limit.Limiter
+	rates   limit.Config
+	log     *slog.Logger
+
+	huma        huma.API
+	jobBody     decoder[jobRequest]
+	resolveBody decoder[resolveRequest]
+}
+
+// New makes the handler of the whole API. It registers its metrics and errs
+// when they are taken or a mount's pattern is not one.
+func New(o Options) (_ http.Handler, err error) {
+	// chi and huma panic at declarations that cannot be; the mounts come from
+	// outside, so that is an error here.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("building the routes: %v", p)
+		}
+	}()
+	log := o.Log.With("component", "http")
+	a := &api{jobs: o.Jobs, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	seen := newObserver(log, o.Metrics)
+
+	r := chi.NewRouter()
+	r.Use(clientAddress(o.Config.TrustedProxies), seen.observe, seen.survivePanics)
+	if len(o.Config.CORSOrigins) > 0 {
+		r.Use(cors.New(corsOptions(o.Config.CORSOrigins)).Handler)
+	}
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		newProblem(http.StatusNotFound, job.CodeNotFound, "there is nothing under this path").write(w, r)
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		p := newProblem(http.StatusMethodNotAllowed, job.CodeInvalid, "this path does not know the method "+methodOf(req))
+		p.header.Set("Allow", allowed(r, req.URL.Path)) // RFC 9110 section 15.5.6
+		p.write(w, req)
+	})
+	for pattern, handler := range o.Mounts {
+		r.Handle(pattern, handler)
+	}
+
+	a.huma = humachi.New(r, humaConfig(o.Config.PublicURL))
+	a.huma.UseMiddleware(a.limitAddress, a.authenticate, a.limitKey, a.authorize, a.takeBody)
+	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
+	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
+	a.routes()
+	document, err := a.huma.OpenAPI().MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
+	}
+	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(document)
+	})
+	return r, nil
+}
+
+// allowed lists the methods that a path knows.
+func allowed(routes chi.Routes, path string) string {
+	var out []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), m, path) {
+			out = append(out, m)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// corsOptions lets pages of the origins use the API with a key in a header.
+// There are no cookies, so credentials stay off.
+func corsOptions(origins Origins) cors.Options {
+	return cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-Id"},
+		ExposedHeaders: []string{"Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"},
+		MaxAge:         600,
+	}
+}

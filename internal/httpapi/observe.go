@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/job"
+)
+
+// exchange is what is told of one request: log and problems name it.
+type exchange struct {
+	id  string // the request's
+	who string // name of the API key, once it is known
+}
+
+type exchangeKey struct{}
+
+// exchangeOf returns the context's exchange, or an empty one.
+func exchangeOf(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+// requestIDForm bounds an id that comes from outside and goes into our log.
+var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// observer writes the access log and counts.
+type observer struct {
+	log      *slog.Logger
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newObserver(log *slog.Logger, reg prometheus.Registerer) *observer {
+	o := &observer{
+		log: log,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_http_requests_total", Help: "HTTP requests by method, route and status.",
+		}, []string{"method", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "postrider_http_request_seconds", Help: "Time from a request's header to the end of its answer, by route.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+		}, []string{"route"}),
+	}
+	reg.MustRegister(o.requests, o.seconds)
+	return o
+}
+
+// observe names each request, and logs and counts it when it is over. Neither
+// knows bodies, query values or recipients: a route is told as its pattern.
+func (o *observer) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		x := &exchange{id: r.Header.Get("X-Request-Id")}
+		if !requestIDForm.MatchString(x.id) {
+			x.id = uuid.NewString()
+		}
+		w.Header().Set("X-Request-Id", x.id)
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() { o.done(r, ww, x, time.Since(start)) }()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exchange, took time.Duration) {
+	status := w.Status()
+	if status == 0 {
+		status = http.StatusOK // what net/http sends when a handler says nothing
+	}
+	route := routeOf(r)
+	o.requests.WithLabelValues(methodOf(r), route, strconv.Itoa(status)).Inc()
+	o.seconds.WithLabelValues(route).Observe(took.Seconds())
+
+	level := slog.LevelInfo
+	if slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, route) {
+		level = slog.LevelDebug // they come every few seconds
+	}
+	if !o.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", methodOf(r)), slog.String("route", route), slog.Int("status", status),
+		slog.Int("bytes", w.BytesWritten()), slog.Duration("duration", took), slog.String("request_id", x.id),
+	}
+	if x.who != "" {
+		attrs = append(attrs, slog.String("key", x.who))
+	}
+	if o.log.Enabled(r.Context(), slog.LevelDebug) {
+		attrs = append(attrs, slog.String("client", middleware.GetClientIP(r.Context())))
+	}
+	o.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// routeOf is the pattern that the request matched: a bounded label.
+func routeOf(r *http.Request) string {
+	if pattern := chi.RouteContext(r.Context()).RoutePattern(); pattern != "" {
+		return pattern
+	}
+	return "none"
+}
+
+// methodOf is the request's method, or OTHER for one that someone made up.
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "OTHER"
+}
+
+// survivePanics turns a panic into a 500, or cuts the connection when the
+// answer had begun.
+func (o *observer) survivePanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so too
+				panic(p)
+			}
+			x := exchangeOf(r.Context())
+			o.log.Error("a handler panicked", "panic", p, "route", routeOf(r), "request_id", x.id, "stack", string(debug.Stack()))
+			if ww, ok := w.(middleware.WrapResponseWriter); ok && ww.Status() != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			problemOf(job.Errorf(job.CodeInternal, "")).write(w, r)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,147 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/tasks"
+)
+
+// apiVersion is the API's own, not the program's: it changes when a client
+// would notice.
+const apiVersion = "1.0.0"
+
+// problemSchema is where the document describes a Problem.
+const problemSchema = "#/components/schemas/Problem"
+
+func humaConfig(publicURL string) huma.Config {
+	format := huma.Format{
+		Marshal:   func(w io.Writer, v any) error { return writeJSON(w, v) },
+		Unmarshal: json.Unmarshal,
+	}
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Postrider", Version: apiVersion,
+				Description: "Postrider sends: post a job (an email, a notification, a type of your own), for now or for later, " +
+					"and ask at any time what became of it. Errors are application/problem+json (RFC 9457).",
+				License: &huma.License{Name: "MIT", Identifier: "MIT"},
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer": {Type: "http", Scheme: "bearer", Description: "an API key as a bearer token"},
+					"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key", Description: "an API key"},
+				},
+			},
+			Tags: []*huma.Tag{{Name: "jobs", Description: "Post jobs and follow them."}},
+		},
+		// The document is served by New; huma's page of it loads scripts from
+		// elsewhere, so there is none.
+		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{ownProblems},
+	}
+	if publicURL != "" {
+		config.Servers = []*huma.Server{{URL: strings.TrimSuffix(publicURL, "/")}}
+	}
+	config.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	return config
+}
+
+// operation completes a declaration with the scope that it needs and the
+// errors that it may answer.
+func operation(op huma.Operation, scope auth.Scope, errs []int) huma.Operation {
+	op.Tags = []string{"jobs"}
+	op.Metadata = map[string]any{scopeKey: scope}
+	// OpenAPI 3.1 allows the names of roles for every kind of scheme.
+	op.Security = []map[string][]string{{"bearer": {string(scope)}}, {"apiKey": {string(scope)}}}
+	op.Responses = map[string]*huma.Response{}
+	for _, status := range errs {
+		res := &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: problemSchema}}},
+		}
+		switch status {
+		case http.StatusUnauthorized:
+			res.Headers = map[string]*huma.Param{"WWW-Authenticate": {Schema: &huma.Schema{Type: huma.TypeString}}}
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			res.Headers = map[string]*huma.Param{"Retry-After": {Description: "seconds", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+		}
+		op.Responses[strconv.Itoa(status)] = res
+	}
+	return op
+}
+
+// withBody gives an operation a JSON body of at most that many bytes, which
+// takeBody reads and a decoder checks.
+func withBody(op *huma.Operation, most int64) {
+	op.RequestBody = &huma.RequestBody{Required: true}
+	op.SkipValidateBody = true
+	// huma counts it too, and refuses a body that has just as many.
+	op.MaxBodyBytes = most + 1
+}
+
+// describeBody writes the body's schema into the document, where huma has put
+// "a string of bytes".
+func (a *api) describeBody(op huma.Operation, schema *huma.Schema, examples map[string]*huma.Example) {
+	a.huma.OpenAPI().Paths[op.Path].Post.RequestBody.Content["application/json"] = &huma.MediaType{Schema: schema, Examples: examples}
+}
+
+// catalogueList names the job types for the description of POST /jobs.
+func catalogueList(types *tasks.Catalogue) string {
+	var b strings.Builder
+	for _, t := range types.Types() {
+		fmt.Fprintf(&b, "\n- `%s`, queue `%s`", t.Name, t.Queue)
+		if t.Ephemeral {
+			b.WriteString(", ephemeral: at full speed, and lost with Redis")
+		}
+	}
+	return b.String()
+}
+
+type object = map[string]any
+
+var (
+	emailExamples = map[string]*huma.Example{
+		"short": {Summary: "The short form", Value: object{
+			"email": "user@example.com", "subject": "Welcome!", "message": "Thanks for signing up.",
+		}},
+		"long": {Summary: "The long form", Value: object{
+			"to": []string{"Ann <ann@example.com>", "bob@example.com"}, "reply_to": "support@example.com",
+			"subject": "Your invoice", "text": "See the attachment.", "html": "<p>See the attachment.</p>", "category": "invoice",
+			"attachments": []object{{"name": "invoice.txt", "content_type": "text/plain", "content": "MTAgRVVSCg=="}},
+		}},
+	}
+	scheduleExamples = map[string]*huma.Example{
+		"delay": {Summary: "In ten seconds", Value: object{
+			"email": "user@example.com", "subject": "Welcome!", "message": "Thanks for signing up.", "delay": 10000,
+		}},
+	}
+	notificationExamples = map[string]*huma.Example{
+		"user": {Summary: "To a user", Value: object{
+			"receiverId": "42", "type": "success", "message": "Your order has been shipped.", "data": object{"order": 1001},
+		}},
+	}
+	jobExamples = map[string]*huma.Example{
+		"heartbeat": {Summary: "A line in a worker's log", Value: object{
+			"type": tasks.LogHeartbeat.Name, "payload": object{"message": "hello"},
+		}},
+	}
+	batchExamples = map[string]*huma.Example{
+		"two": {Summary: "Two jobs", Value: object{"jobs": []object{
+			{"type": tasks.LogHeartbeat.Name, "payload": object{"message": "hello"}},
+			{"type": tasks.EmailSend.Name, "payload": object{"to": []string{"user@example.com"}, "subject": "Hello", "text": "Hello."}, "delay": 60000},
+		}}},
+	}
+)

@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
+)
+
+type jobAnswer struct{ Body jobView }
+
+// findInput is the request of GET /jobs/{id}.
+type findInput struct {
+	ID      string `path:"id" doc:"the job"`
+	Payload bool   `query:"payload" doc:"show the payload too; it may hold secrets, so this needs the scope admin"`
+}
+
+func (a *api) findJob(ctx context.Context, in *findInput) (*jobAnswer, error) {
+	who, _ := auth.From(ctx)
+	if in.Payload && !who.May(auth.Admin) {
+		return nil, job.Errorf(job.CodeForbidden, "to see a payload needs an API key with the scope %s", auth.Admin)
+	}
+	id, err := job.ParseID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	j, err := a.jobs.Find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.shown(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	if !j.Ephemeral { // those have no history
+		events, err := a.jobs.Events(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Events = showEvents(events)
+	}
+	if in.Payload {
+		out.Body.Payload = j.Payload
+	}
+	return out, nil
+}
+
+// shown is a job's answer. Only of a waiting job the state depends on the
+// time, which is the database's.
+func (a *api) shown(ctx context.Context, j job.Job) (*jobAnswer, error) {
+	var now time.Time
+	if j.State == job.Waiting {
+		var err error
+		if now, err = a.jobs.Now(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &jobAnswer{show(&j, now)}, nil
+}
+
+// listInput is the request of GET /jobs.
+type listInput struct {
+	State     string    `query:"state" enum:"scheduled,queued,retrying,waiting,running,held,done,failed,cancelled,expired,suppressed" doc:"waiting is scheduled, queued and retrying together"`
+	Type      string    `query:"type" example:"email:send"`
+	Queue     string    `query:"queue" example:"email"`
+	Recipient string    `query:"recipient" example:"user@example.com" doc:"a mail address, or the stream of a notification: user:42, room:lobby, everyone"`
+	BatchID   string    `query:"batch_id" doc:"of a request with several jobs"`
+	Since     time.Time `query:"since" doc:"accepted then or later"`
+	Limit     int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	Cursor    string    `query:"cursor" doc:"next_cursor of the page before"`
+}
+
+type listAnswer struct {
+	Body struct {
+		Jobs       []jobView `json:"jobs" nullable:"false" doc:"newest first"`
+		NextCursor string    `json:"next_cursor,omitempty" doc:"asks for the page after this one; none is left where it is missing"`
+	}
+}
+
+func (a *api) listJobs(ctx context.Context, in *listInput) (*listAnswer, error) {
+	f, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := a.jobs.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	now, err := a.jobs.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &listAnswer{}
+	if len(jobs) > in.Limit { // one was asked for beyond the page, to know whether there is another
+		jobs = jobs[:in.Limit]
+		out.Body.NextCursor = cursorAfter(jobs[len(jobs)-1].ID)
+	}
+	out.Body.Jobs = make([]jobView, len(jobs))
+	for i := range jobs {
+		out.Body.Jobs[i] = show(&jobs[i], now)
+	}
+	return out, nil
+}
+
+func (in *listInput) filter() (job.Filter, error) {
+	f := job.Filter{
+		Status: in.State, Type: in.Type, Queue: in.Queue, Recipient: strings.TrimSpace(in.Recipient),
+		Since: in.Since, Limit: in.Limit + 1,
+	}
+	if !strings.HasPrefix(f.Recipient, "user:") && !strings.HasPrefix(f.Recipient, "room:") {
+		f.Recipient = strings.ToLower(f.Recipient) // mail addresses are kept so
+	}
+	var bad tasks.Invalid
+	var err error
+	if in.BatchID != "" {
+		if f.Batch, err = job.ParseID(in.BatchID); err != nil {
+			bad.Add("batch_id", "is not the id of a batch")
+		}
+	}
+	if in.Cursor != "" {
+		if f.Before, err = readCursor(in.Cursor); err != nil {
+			bad.Add("cursor", "is not one that a page before gave")
+		}
+	}
+	if err := bad.OrNil(); err != nil {
+		return f, job.Invalid(err)
+	}
+	return f, nil
+}
+
+// cursorAfter names the place behind a job. Jobs are paged by id, which never
+// changes, so that a page has no gaps though jobs change their states and new
+// ones arrive. Callers must not rely on what is in it.
+func cursorAfter(id job.ID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(id))
+}
+
+func readCursor(s string) (job.ID, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return "", err
+	}
+	return job.ParseID(string(raw))
+}

@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+)
+
+// routes declares every operation.
+func (a *api) routes() {
+	acceptErrors := []int{400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503}
+	readErrors := []int{401, 403, 404, 422, 429, 500, 503}
+	commandErrors := []int{401, 403, 404, 409, 422, 429, 500, 503}
+
+	accept(a, huma.Operation{
+		OperationID: "send-email", Method: http.MethodPost, Path: "/jobs/send-email",
+		Summary: "Send an email",
+		Description: "In the short form (email, subject, message) or the long one. " +
+			"Several recipients make several jobs, all or none, under one batch_id; one who is named twice gets one mail. " +
+			"With delay or send_at it is sent later.",
+	}, acceptErrors, a.sendEmail, emailExamples)
+	accept(a, huma.Operation{
+		OperationID: "schedule-email", Method: http.MethodPost, Path: "/jobs/schedule-email",
+		Summary:     "Send an email later",
+		Description: "As send-email, but delay or send_at must be given.",
+	}, acceptErrors, a.scheduleEmail, scheduleExamples)
+	accept(a, huma.Operation{
+		OperationID: "send-notification", Method: http.MethodPost, Path: "/jobs/send-notification",
+		Summary:     "Send a notification",
+		Description: "To a user, a room or everyone: exactly one of receiverId, room and everyone.",
+	}, acceptErrors, a.sendNotification, notificationExamples)
+	accept(a, huma.Operation{
+		OperationID: "post-job", Method: http.MethodPost, Path: "/jobs",
+		Summary:     "Post a job of any type",
+		Description: "The catalogue has these types:\n" + catalogueList(a.types),
+	}, acceptErrors, a.postJob, jobExamples)
+	a.batchRoute(acceptErrors)
+
+	huma.Register(a.huma, operation(huma.Operation{
+		OperationID: "find-job", Method: http.MethodGet, Path: "/jobs/{id}", Summary: "Show a job with its history",
+		Description: "Payloads are not shown: they may hold secrets, such as the link of a password reset. " +
+			"With payload=true and an API key of the scope admin they are.",
+	}, auth.JobsRead, readErrors), handled(a, a.findJob))
+	huma.Register(a.huma, operation(huma.Operation{
+		OperationID: "list-jobs", Method: http.MethodGet, Path: "/jobs", Summary: "List jobs, newest first",
+	}, auth.JobsRead, readErrors), handled(a, a.listJobs))
+
+	huma.Register(a.huma, operation(huma.Operation{
+		OperationID: "cancel-job", Method: http.MethodDelete, Path: "/jobs/{id}", Summary: "Cancel a job",
+		Description: "One that waits is cancelled at once. One that runs is asked to stop: its state stays running, with cancel_requested, until its worker has told what really happened. One that is over is a 409.",
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.Cancel)))
+	huma.Register(a.huma, operation(huma.Operation{
+		OperationID: "retry-job", Method: http.MethodPost, Path: "/jobs/{id}/retry", Summary: "Run a failed job again",
+		Description: "A job that is failed, cancelled, expired or suppressed becomes due at once, with all its attempts. Any other is a 409.",
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.Retry)))
+	huma.Register(a.huma, operation(huma.Operation{
+		OperationID: "run-job", Method: http.MethodPost, Path: "/jobs/{id}/run", Summary: "Run a waiting job now",
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.RunNow)))
+
+	resolve := operation(huma.Operation{
+		OperationID: "resolve-job", Method: http.MethodPost, Path: "/jobs/{id}/resolve", Summary: "Decide about a held job",
+		Description: "Of a held job nobody can tell whether it had its effect; this is a person's word on it.",
+	}, auth.JobsWrite, append([]int{400, 408, 413, 415}, commandErrors...))
+	withBody(&resolve, maxBody)
+	huma.Register(a.huma, resolve, handled(a, a.resolveJob))
+	a.describeBody(resolve, a.resolveBody.schema, nil)
+}
+
+// acceptInput is the request of a route that makes jobs.
+type acceptInput struct {
+	Key     string `header:"Idempotency-Key" doc:"names the request, up to 255 printable ASCII characters: sent again within 24 hours, with the same body and API key, it makes no new jobs and is answered as the first time"`
+	RawBody []byte `contentType:"application/json"`
+}
+
+// caller is who makes the jobs. The hash tells a request that is repeated
+// from another under the same key.
+func (in *acceptInput) caller(ctx context.Context, op huma.Operation) job.Caller {
+	who, _ := auth.From(ctx)
+	hash := sha256.New()
+	_, _ = hash.Write([]byte(op.Method + "\n" + op.Path + "\n")) // a hash never errs
+	_, _ = hash.Write(in.RawBody)
+	return job.Caller{Name: who.Name, IdempotencyKey: in.Key, BodyHash: hash.Sum(nil)}
+}
+
+// accept declares a route that makes jobs of a body of type Req.
+func accept[Req any](a *api, op huma.Operation, errs []int, handle func(context.Context, job.Caller, Req) (acceptance, error), examples map[string]*huma.Example) {
+	body := newDecoder[Req](a.huma.OpenAPI().Components.Schemas)
+	op.DefaultStatus = http.StatusAccepted
+	op = operation(op, auth.JobsWrite, errs)
+	withBody(&op, maxBody)
+	huma.Register(a.huma, op, handled(a, func(ctx context.Context, in *acceptInput) (*acceptance, error) {
+		req, err := body.decode(in.RawBody)
+		if err != nil {
+			return nil, err
+		}
+		out, err := handle(ctx, in.caller(ctx, op), req)
+		if err != nil {
+			return nil, err
+		}
+		return &out, nil
+	}))
+	a.describeBody(op, body.schema, examples)
+}
+
+func (a *api) batchRoute(errs []int) {
+	op := operation(huma.Operation{
+		OperationID: "post-batch", Method: http.MethodPost, Path: "/jobs/batch", DefaultStatus: http.StatusAccepted,
+		Summary:     "Post up to 10,000 jobs",
+		Description: "Each is accepted or refused on its own, and answered in its place. The body may have 16 MiB.",
+	}, auth.JobsWrite, errs)
+	withBody(&op, maxBatchBody)
+	huma.Register(a.huma, op, handled(a, func(ctx context.Context, in *acceptInput) (*batchAcceptance, error) {
+		out, err := a.postBatch(ctx, in.caller(ctx, op), in.RawBody)
+		if err != nil {
+			return nil, err
+		}
+		return &out, nil
+	}))
+	a.describeBody(op, a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[batchRequest](), true, ""), batchExamples)
+}
+
+// handled bounds a handler's time and makes problems of its errors.
+func handled[I, O any](a *api, handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
+		bounded, cancel := context.WithTimeout(ctx, handleTimeout)
+		defer cancel()
+		out, err := handle(bounded, in)
+		if err != nil {
+			return nil, a.told(ctx, err)
+		}
+		return out, nil
+	}
+}
