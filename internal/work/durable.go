@@ -32,7 +32,7 @@ func jittered(d time.Duration) time.Duration { return d + rand.N(d) }
 // handleDurable claims the task's job, carries it out and records the outcome.
 func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 	called := time.Now()
-	claimed, err := w.claim(ctx, t.ID)
+	claimed, err := w.claim(t.ID)
 	w.claims.note(err, "job", t.ID)
 	if err != nil {
 		w.metrics.refused.WithLabelValues("unavailable").Inc()
@@ -60,23 +60,15 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 		run.Log.Warn("a run lost its lease and was stopped: nothing is recorded")
 		return again(max(time.Until(leaseEnd), minPause), string(left))
 	}
-	return w.settle(ctx, run, job.Plan(&j, b.Backoff, outcome), leaseEnd)
+	return w.settle(run, job.Plan(&j, b.Backoff, outcome), leaseEnd)
 }
 
 // claim does not end with the engine's context: a claim that succeeded unseen
 // would cost the job a death.
-func (w *Worker) claim(ctx context.Context, id job.ID) (job.Claimed, error) {
-	ctx, cancel := w.bounded(ctx, claimLimit)
+func (w *Worker) claim(id job.ID) (job.Claimed, error) {
+	ctx, cancel := context.WithTimeout(w.life, claimLimit)
 	defer cancel()
 	return w.runner.Claim(ctx, job.Claim{ID: id, Token: uuid.NewString(), Worker: w.name, Lease: leaseTime})
-}
-
-// bounded is a context for one call of the store: it ends after the limit, or
-// when Shutdown is over.
-func (w *Worker) bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	unhook := context.AfterFunc(w.life, cancel)
-	return ctx, func() { unhook(); cancel() }
 }
 
 // refused is what becomes of a task whose claim was not granted.
@@ -97,9 +89,9 @@ func (w *Worker) refused(t job.Task, c job.Claimed) job.Verdict {
 
 // settle records the outcome. While the database is away it tries until the
 // run's lease has ended: after that the run is nobody's.
-func (w *Worker) settle(ctx context.Context, run *Run, s job.Settlement, leaseEnd time.Time) job.Verdict {
+func (w *Worker) settle(run *Run, s job.Settlement, leaseEnd time.Time) job.Verdict {
 	for {
-		settled, err := w.settleOnce(ctx, s)
+		settled, err := w.settleOnce(s)
 		w.settlings.note(err, "job", s.ID, "run", s.Run)
 		switch {
 		case err == nil:
@@ -120,8 +112,8 @@ func (w *Worker) settle(ctx context.Context, run *Run, s job.Settlement, leaseEn
 	}
 }
 
-func (w *Worker) settleOnce(ctx context.Context, s job.Settlement) (job.Settled, error) {
-	ctx, cancel := w.bounded(ctx, SettleBudget)
+func (w *Worker) settleOnce(s job.Settlement) (job.Settled, error) {
+	ctx, cancel := context.WithTimeout(w.life, SettleBudget)
 	defer cancel()
 	return w.runner.Settle(ctx, s)
 }

@@ -40,6 +40,7 @@ func welcome() tasks.Email {
 func TestEmail(t *testing.T) {
 	r, srv := newMailRig(t)
 	task := r.accept(tasks.EmailSend.Type, welcome())
+	r.alter(task.ID, func(j *job.Job, now time.Time) { j.CreatedAt = now.Add(-time.Hour) })
 	if v := r.Handle(t.Context(), task); !isAck(v) {
 		t.Fatalf("verdict %+v", v)
 	}

@@ -127,8 +127,11 @@ func TestShutdownOfAStuckHandler(t *testing.T) {
 		if j := r.find(task.ID); j.State != job.Running || j.LeaseUntil.After(time.Now()) {
 			t.Errorf("the job is %s with a lease for %v more", j.State, time.Until(j.LeaseUntil))
 		}
+		// The store may be closed by now: it is not asked again.
 		close(release)
-		<-verdict
+		if v := <-verdict; !v.Again || r.find(task.ID).State != job.Running {
+			t.Errorf("verdict %+v, job %s", v, r.find(task.ID).State)
+		}
 	})
 }
 
