@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
+)
+
+const (
+	// senders work side by side on one call. More of them gain nothing against
+	// one Redis.
+	senders = 16
+	// courtesy bounds what is done as well as it can be: withdrawals and hints.
+	courtesy = 2 * time.Second
+	// skew is by how much the database's clock may be ahead of ours without an
+	// immediate job having to wait for asynq's next whole second. A durable
+	// task that so comes early is refused at its claim.
+	skew = 500 * time.Millisecond
+)
+
+// Options are what a Client is made of; all are needed.
+type Options struct {
+	Redis  redis.UniversalClient
+	Queues Queues
+	Types  *tasks.Catalogue
+	// Margin lies between the deadline of a type and the Timeout after which
+	// asynq would decide about the task: the worker's stop grace and the
+	// budget of its settle.
+	Margin  time.Duration
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Client is the job.Dispatcher over asynq. It keeps nothing running; the Redis
+// client is its owner's to close.
+type Client struct {
+	rdb    redis.UniversalClient
+	asynq  *asynq.Client
+	queues []string
+	types  *tasks.Catalogue
+	margin time.Duration
+	log    *slog.Logger
+}
+
+var _ job.Dispatcher = (*Client)(nil)
+
+// NewClient makes a Client and registers the queues' metrics.
+func NewClient(o Options) *Client {
+	c := &Client{
+		rdb: o.Redis, asynq: asynq.NewClientFromRedisClient(o.Redis),
+		queues: o.Queues.Names(), types: o.Types, margin: o.Margin, log: component(o.Log),
+	}
+	o.Metrics.MustRegister(newQueueCollector(o.Redis, c.queues, c.log))
+	return c
+}
+
+// Ping reports whether Redis answers, for readiness.
+func (c *Client) Ping(ctx context.Context) error {
+	if err := c.rdb.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("pinging Redis: %w", err)
+	}
+	return nil
+}
+
+// Dispatch implements job.Dispatcher. A sender whose call fails stops and the
+// others go on: a cut connection costs one task its arrival, an outage costs
+// one attempt a sender.
+func (c *Client) Dispatch(ctx context.Context, ts []job.Task) ([]job.Task, error) {
+	there := make([]bool, len(ts))
+	var failed atomic.Pointer[error]
+	each(ctx, len(ts), func(i int) bool {
+		if err := c.enqueue(ctx, ts[i]); err != nil {
+			failed.CompareAndSwap(nil, &err)
+			return false
+		}
+		there[i] = true
+		return true
+	})
+	arrived := make([]job.Task, 0, len(ts))
+	for i, t := range ts {
+		if there[i] {
+			arrived = append(arrived, t)
+		}
+	}
+	if len(arrived) == len(ts) {
+		return arrived, nil
+	}
+	cause := context.Cause(ctx)
+	if err := failed.Load(); err != nil {
+		cause = *err
+	}
+	return arrived, job.Wrap(job.CodeTemporary, cause, "%d of %d tasks did not reach Redis", len(ts)-len(arrived), len(ts))
+}
+
+// enqueue sends one task; one that is there already is as good as sent.
+//
+// No Retention: a finished task would cost Redis some 500 bytes for as long as
+// asynq kept it, at thousands a second, and keep its TaskID taken. What became
+// of a job is in SQL.
+func (c *Client) enqueue(ctx context.Context, t job.Task) error {
+	typ := typeOf(c.types, t.Type)
+	opts := []asynq.Option{
+		asynq.TaskID(t.TaskID()), asynq.Queue(t.Queue),
+		// asynq takes a Timeout below one second for none and cuts fractions off.
+		asynq.Timeout((typ.Deadline + c.margin + time.Second - 1).Truncate(time.Second)),
+	}
+	now := time.Now()
+	var payload []byte
+	if t.Dispatch == 0 {
+		payload = t.Payload
+		// One more than asynq would need: at Retried >= MaxRetry it archives
+		// without asking whether that was a failure, and a job that was only
+		// rate-limited on its last attempt would be over. The server ends it
+		// when its attempts are used up.
+		opts = append(opts, asynq.MaxRetry(typ.MaxAttempts))
+	} else {
+		opts = append(opts, asynq.MaxRetry(math.MaxInt32))
+		now = now.Add(skew)
+	}
+	if t.RunAt.After(now) {
+		opts = append(opts, asynq.ProcessAt(wholeSecond(t.RunAt)))
+	}
+	_, err := c.asynq.EnqueueContext(ctx, asynq.NewTask(t.Type, payload), opts...)
+	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+		return fmt.Errorf("enqueueing a task for queue %s: %w", t.Queue, err)
+	}
+	return nil
+}
+
+// Withdraw implements job.Dispatcher.
+func (c *Client) Withdraw(ctx context.Context, ts []job.Task) {
+	ctx, cancel := context.WithTimeout(ctx, courtesy)
+	defer cancel()
+	look := inspector(ctx, c.rdb)
+	each(ctx, len(ts), func(i int) bool {
+		err := look.DeleteTask(ts[i].Queue, ts[i].TaskID())
+		if err != nil && !gone(err) {
+			c.log.Debug("a task could not be withdrawn; its claim will be refused", "job", ts[i].ID, "err", err)
+		}
+		return true
+	})
+}
+
+// HintCancel implements job.Dispatcher.
+func (c *Client) HintCancel(ctx context.Context, id job.ID) {
+	ctx, cancel := context.WithTimeout(ctx, courtesy)
+	defer cancel()
+	if err := c.rdb.Publish(ctx, cancelChannel, string(id)).Err(); err != nil {
+		c.log.Debug("a cancellation could not be announced; workers will find it", "job", id, "err", err)
+	}
+}
+
+// Known implements job.Dispatcher, in one round trip (on a Cluster one a node,
+// side by side).
+func (c *Client) Known(ctx context.Context, ts []job.Task) ([]bool, error) {
+	known := make([]bool, len(ts))
+	if len(ts) == 0 {
+		return known, nil
+	}
+	states := make([]*redis.StringCmd, len(ts))
+	leases := make([]*redis.FloatCmd, len(ts))
+	// Its error is that of the first command, a missing task's too.
+	_, _ = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, t := range ts {
+			states[i] = p.HGet(ctx, taskKey(t.Queue, t.TaskID()), "state")
+			leases[i] = p.ZScore(ctx, queueKey(t.Queue, "lease"), t.TaskID())
+		}
+		return nil
+	})
+	now := float64(time.Now().Unix())
+	for i := range ts {
+		state, err := states[i].Result()
+		lease, leaseErr := leases[i].Result()
+		if err := errors.Join(absent(err), absent(leaseErr)); err != nil {
+			return nil, job.Wrap(job.CodeTemporary, err, "Redis does not tell which tasks it knows")
+		}
+		switch state {
+		case statePending, stateScheduled, stateRetry:
+			known[i] = true
+		case stateActive:
+			known[i] = leaseErr == nil && lease > now
+		}
+	}
+	return known, nil
+}
+
+// absent takes redis.Nil, the answer for what is not there, for no error.
+func absent(err error) error {
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
+
+// gone reports whether the Inspector's error says that there is no such task.
+func gone(err error) bool {
+	return errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound)
+}
+
+// each calls do for 0 to n-1, at most senders of them side by side, until ctx
+// ends. One of them that returns false makes no more calls.
+func each(ctx context.Context, n int, do func(i int) bool) {
+	var next atomic.Int64
+	work := func() {
+		for ctx.Err() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= n || !do(i) {
+				return
+			}
+		}
+	}
+	if n == 1 {
+		work()
+		return
+	}
+	var wg sync.WaitGroup
+	for range min(n, senders) {
+		wg.Go(work)
+	}
+	wg.Wait()
+}

@@ -1,0 +1,242 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/testkit"
+	"github.com/postrider/postrider/tasks"
+)
+
+func TestDispatchedTask(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	look := asynq.NewInspectorFromRedisClient(r.rdb)
+	soon, later := time.Now().Add(100*time.Millisecond), time.Now().Add(time.Hour+time.Nanosecond)
+	for name, test := range map[string]struct {
+		task     job.Task
+		state    asynq.TaskState
+		maxRetry int
+		timeout  time.Duration
+		payload  string
+	}{
+		"durable": {durable(), asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, ""},
+		"payload of a durable one is left out": {
+			job.Task{ID: job.NewID(), Dispatch: 3, Type: "noop", Queue: "bulk", Payload: []byte("{}")},
+			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "",
+		},
+		"later": {
+			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk", RunAt: later},
+			asynq.TaskStateScheduled, math.MaxInt32, 30 * time.Second, "",
+		},
+		"due by another clock": {
+			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk", RunAt: soon},
+			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "",
+		},
+		"unknown type": {
+			job.Task{ID: job.NewID(), Dispatch: 1, Type: "from:tomorrow", Queue: "bulk"},
+			asynq.TaskStatePending, math.MaxInt32, longestDeadline + 15*time.Second, "",
+		},
+		"ephemeral": {ephemeral(), asynq.TaskStatePending, 3, 45 * time.Second, "{}"},
+		"ephemeral, soon": {
+			job.Task{ID: job.NewID(), Type: flaky.Name, Queue: "bulk", RunAt: time.Now().Add(400 * time.Millisecond), Payload: []byte("{}")},
+			asynq.TaskStateScheduled, 3, 45 * time.Second, "{}",
+		},
+	} {
+		r.dispatch(test.task)
+		info, err := look.GetTaskInfo(test.task.Queue, test.task.TaskID())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if info.Type != test.task.Type || info.State != test.state || info.MaxRetry != test.maxRetry || info.Timeout != test.timeout || string(info.Payload) != test.payload || info.Retention != 0 {
+			t.Errorf("%s: %+v, want %+v", name, info, test)
+		}
+		if test.state == asynq.TaskStateScheduled && (info.NextProcessAt.Before(test.task.RunAt) || info.NextProcessAt.Sub(test.task.RunAt) >= time.Second) {
+			t.Errorf("%s: for %v, wanted %v rounded up", name, info.NextProcessAt, test.task.RunAt)
+		}
+	}
+}
+
+func TestWholeSecond(t *testing.T) {
+	whole := time.Unix(1_700_000_000, 0)
+	for in, want := range map[time.Duration]time.Duration{0: 0, 1: time.Second, time.Second - 1: time.Second, time.Second: time.Second} {
+		if got := wholeSecond(whole.Add(in)); !got.Equal(whole.Add(want)) {
+			t.Errorf("%v becomes %v, want %v", in, got.Sub(whole), want)
+		}
+	}
+}
+
+func TestDispatchTenThousand(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	ts := make([]job.Task, 10_000)
+	for i := range ts {
+		ts[i] = durable()
+	}
+	r.dispatch(ts...)
+	if n := r.rdb.LLen(bound(t), queueKey("default", "pending")).Val(); n != int64(len(ts)) {
+		t.Errorf("%d pending, want %d", n, len(ts))
+	}
+	known, err := r.Known(bound(t), ts[:500])
+	if err != nil || slices.Contains(known, false) {
+		t.Errorf("not all of 500 are known: %v", err)
+	}
+	r.Withdraw(bound(t), ts[:500])
+	if known, err := r.Known(bound(t), ts[:500]); err != nil || slices.Contains(known, true) {
+		t.Errorf("some of 500 withdrawn are known: %v", err)
+	}
+	if arrived, err := r.Dispatch(bound(t), nil); err != nil || len(arrived) != 0 {
+		t.Errorf("dispatching none: %v, %v", arrived, err)
+	}
+}
+
+func TestDispatchPartly(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Redis(t)
+	proxy := testkit.TCPProxy(t, srv.Addr)
+	r := newRig(t, "redis://"+proxy.Addr)
+	ts := make([]job.Task, 300)
+	for i := range ts {
+		ts[i] = durable()
+	}
+	r.dispatch(durable()) // the script is known from here on
+	proxy.DropReplyTo(ts[100].TaskID())
+	arrived, err := r.Dispatch(bound(t), ts)
+	if job.CodeOf(err) != job.CodeTemporary {
+		t.Errorf("error %v, want a temporary one", err)
+	}
+	if len(arrived) >= len(ts) || len(arrived) < len(ts)-senders {
+		t.Errorf("%d of %d arrived; only what one connection carried may be missing", len(arrived), len(ts))
+	}
+	for _, task := range arrived {
+		if task.ID == ts[100].ID {
+			t.Error("a task without an answer counts as arrived")
+		}
+	}
+	known, err := r.Known(bound(t), arrived)
+	if err != nil || slices.Contains(known, false) {
+		t.Errorf("some that arrived are not known: %v", err)
+	}
+	r.dispatch(ts...) // all again: those that are there count
+}
+
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Redis(t)
+	r := newRig(t, srv.URL())
+	task := ephemeral()
+	srv.Kill()
+	ts := make([]job.Task, 1000)
+	for i := range ts {
+		ts[i] = durable()
+	}
+	calls := map[string]func(ctx context.Context) error{
+		"Dispatch": func(ctx context.Context) error {
+			arrived, err := r.Dispatch(ctx, ts)
+			if len(arrived) > 0 {
+				t.Errorf("%d tasks arrived nowhere", len(arrived))
+			}
+			return err
+		},
+		"Known":           func(ctx context.Context) error { _, err := r.Known(ctx, ts[:1]); return err },
+		"Lost":            func(ctx context.Context) error { _, _, err := r.Lost(ctx, "default"); return err },
+		"Restored":        func(ctx context.Context) error { return r.Restored(ctx, "default", "x") },
+		"FindEphemeral":   func(ctx context.Context) error { _, err := r.FindEphemeral(ctx, task.ID); return err },
+		"CancelEphemeral": func(ctx context.Context) error { return r.CancelEphemeral(ctx, task.ID) },
+	}
+	for name, call := range calls {
+		if err := call(bound(t)); job.CodeOf(err) != job.CodeTemporary {
+			t.Errorf("%s: %v, want a temporary error", name, err)
+		}
+	}
+	r.Withdraw(bound(t), ts[:100])
+	r.HintCancel(bound(t), task.ID)
+
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the caller left"))
+	if arrived, err := r.Dispatch(ended, ts); len(arrived) > 0 || job.CodeOf(err) != job.CodeTemporary || !strings.Contains(err.Error(), "the caller left") {
+		t.Errorf("with an ended context: %d, %v", len(arrived), err)
+	}
+}
+
+// TestKnownStates asks of a task in each of asynq's states.
+func TestKnownStates(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	set := func(state string, lease time.Duration) job.Task {
+		task := durable()
+		key := taskKey(task.Queue, task.TaskID())
+		if err := r.rdb.HSet(bound(t), key, "state", state).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if lease != 0 {
+			score := float64(time.Now().Add(lease).Unix())
+			if err := r.rdb.ZAdd(bound(t), queueKey(task.Queue, "lease"), redis.Z{Score: score, Member: task.TaskID()}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return task
+	}
+	for name, test := range map[string]struct {
+		task job.Task
+		want bool
+	}{
+		"absent":                   {durable(), false},
+		"pending":                  {set("pending", 0), true},
+		"scheduled":                {set("scheduled", 0), true},
+		"retry":                    {set("retry", 0), true},
+		"archived":                 {set("archived", 0), false},
+		"completed":                {set("completed", 0), false},
+		"active":                   {set("active", 20*time.Second), true},
+		"active with a dead lease": {set("active", -20*time.Second), false},
+		"active without a lease":   {set("active", 0), false},
+		"garbage":                  {set("xyz", 20*time.Second), false},
+	} {
+		if got := r.knows(test.task); got != test.want {
+			t.Errorf("%s: known %v, want %v", name, got, test.want)
+		}
+	}
+	// Another dispatch of the same job is another task.
+	first := durable()
+	r.dispatch(first)
+	second := first
+	second.Dispatch = 2
+	if !r.knows(first) || r.knows(second) {
+		t.Error("the dispatches of a job are mixed up")
+	}
+	// A key of another kind, as no asynq makes it, is an error and not "unknown".
+	strange := durable()
+	r.rdb.Set(bound(t), taskKey(strange.Queue, strange.TaskID()), "x", 0)
+	if _, err := r.Known(bound(t), []job.Task{strange}); err == nil {
+		t.Error("a key of another kind was taken for an answer")
+	}
+}
+
+func TestWithdrawLeavesWhatRuns(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	begun, finish := make(chan job.Task), make(chan struct{})
+	r.serve(func(_ context.Context, task job.Task) job.Verdict {
+		begun <- task
+		<-finish
+		return job.Verdict{}
+	})
+	defer close(finish)
+	task := durable()
+	r.dispatch(task)
+	next(t, begun)
+	r.Withdraw(bound(t), []job.Task{task, {ID: task.ID, Dispatch: 2, Type: tasks.Noop.Name, Queue: "never-used"}})
+	if !r.knows(task) || r.state(task) != "active" {
+		t.Error("a running task was withdrawn")
+	}
+}

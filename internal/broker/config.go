@@ -1,0 +1,91 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/postrider/postrider/tasks"
+)
+
+// maxConcurrency bounds one queue's handlers in a process.
+const maxConcurrency = 10_000
+
+// Config says which Redis to use and which queues there are.
+//
+// REDIS_URL has one of these forms, user and password percent-encoded; rediss
+// instead of redis means TLS, checked by the system's certificates (Go heeds
+// SSL_CERT_FILE). The port is 6379 when left out, 26379 for a Sentinel.
+//
+//	redis://user:password@host:port/db
+//	unix://user:password@/path/to/socket?db=N
+//	redis+sentinel://user:password@host1,host2/master/db?sentinel_username=…&sentinel_password=…
+//	redis+cluster://user:password@host1,host2
+type Config struct {
+	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS"`
+	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time"`
+}
+
+// Validate reports what cannot work, by the variable's name and without the
+// URL, which may hold a password.
+func (c Config) Validate() error {
+	_, err := parseURL(c.RedisURL)
+	if len(c.Queues) == 0 {
+		err = errors.Join(err, errors.New("POSTRIDER_QUEUES must name one queue at least, such as default=10"))
+	}
+	return err
+}
+
+// Queue is one queue and how many of its jobs a worker process runs at a time,
+// from 1 to 10,000.
+type Queue struct {
+	Name        string
+	Concurrency int
+}
+
+// Queues are the queues there are, in the order in which they were named.
+type Queues []Queue
+
+// Names lists the queues' names.
+func (q Queues) Names() []string {
+	names := make([]string, len(q))
+	for i := range q {
+		names[i] = q[i].Name
+	}
+	return names
+}
+
+// concurrency is how many jobs a process runs at a time at most.
+func (q Queues) concurrency() int {
+	n := 0
+	for i := range q {
+		n += q[i].Concurrency
+	}
+	return n
+}
+
+// UnmarshalText reads name=concurrency,… .
+func (q *Queues) UnmarshalText(text []byte) error {
+	var out Queues
+	seen := map[string]bool{}
+	for entry := range strings.SplitSeq(string(text), ",") {
+		name, number, ok := strings.Cut(strings.TrimSpace(entry), "=")
+		name, number = strings.TrimSpace(name), strings.TrimSpace(number)
+		n, err := strconv.Atoi(number)
+		switch {
+		case !ok || name == "":
+			return fmt.Errorf("%q is not of the form queue=concurrency", entry)
+		case !tasks.ValidQueue(name):
+			return fmt.Errorf("%q cannot name a queue: want a lower-case letter and up to 63 letters, digits, - and _", name)
+		case err != nil || n < 1 || n > maxConcurrency:
+			return fmt.Errorf("queue %s has the concurrency %q: want a whole number from 1 to %d", name, number, maxConcurrency)
+		case seen[name]:
+			return fmt.Errorf("queue %s is named twice", name)
+		}
+		seen[name] = true
+		out = append(out, Queue{name, n})
+	}
+	*q = out
+	return nil
+}

@@ -1,0 +1,193 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+const (
+	dialTimeout = 3 * time.Second
+	// ioTimeout bounds one answer. asynq's longest scripts take milliseconds; the
+	// rest is patience with a server that forks for a snapshot.
+	ioTimeout = 5 * time.Second
+	// oldest is the Redis that asynq needs: 6.2 (ZRANGE with BYSCORE).
+	oldestMajor, oldestMinor = 6, 2
+)
+
+// go-redis has one logger a process, which writes to standard error. What it
+// would tell (connections lost and regained) we learn from errors and log once
+// an outage. It is silenced before anything can use it.
+func init() { logging.Disable() }
+
+// Connect returns a client for the Redis that the configuration names, to be
+// shared by all that need Redis and closed after them. It does not wait for
+// Redis: connections are made when they are needed, see Check.
+//
+// The client heeds contexts and sends nothing twice by itself: a script of
+// asynq whose answer was lost may have done its work, and what then is right
+// only its caller knows. Its connections are taken for milliseconds, so that
+// there are far fewer of them than handlers.
+func Connect(cfg Config) (redis.UniversalClient, error) {
+	a, err := parseURL(cfg.RedisURL)
+	if err != nil {
+		return nil, err
+	}
+	return a.open(poolSize(cfg.Queues)), nil
+}
+
+// poolSize gives each queue one connection for its polling and one for its
+// housekeeping, each fourth handler one for its acknowledgement (0.1 ms after
+// work that takes longer by far), and dispatch its senders. On a Cluster it
+// holds for each node.
+func poolSize(q Queues) int {
+	return min(senders+2*len(q)+q.concurrency()/4, 512)
+}
+
+func (a address) open(poolSize int) redis.UniversalClient {
+	opts := &redis.UniversalOptions{
+		Addrs: a.addrs, DB: a.db, Username: a.user, Password: a.password,
+		MasterName: a.master, SentinelUsername: a.sentinelUser, SentinelPassword: a.sentinelPassword,
+		TLSConfig:  a.tls,
+		MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
+		ContextTimeoutEnabled: true,
+		PoolSize:              poolSize, PoolTimeout: ioTimeout,
+		// A Redis Enterprise feature that costs each new connection a round trip.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	switch a.form {
+	case sentinel:
+		return redis.NewFailoverClient(opts.Failover())
+	case cluster:
+		return sendOnce(redis.NewClusterClient(opts.Cluster()))
+	}
+	return redis.NewClient(opts.Simple())
+}
+
+// sendOnce keeps a Cluster client from repeating a command whose answer was
+// lost, which MaxRetries does not: its loop over redirections takes a network
+// error for one.
+func sendOnce(c *redis.ClusterClient) *redis.ClusterClient {
+	c.OnNewNode(func(node *redis.Client) { node.AddHook(onceHook{}) })
+	return c
+}
+
+// onceHook makes an error after which nobody knows whether the command was
+// carried out look like none that go-redis repeats a command for. Refusals
+// (MOVED, LOADING, a failed dial) stay as they are. Pipelines are left alone:
+// ours only read and asynq has none.
+type onceHook struct{}
+
+func (onceHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (onceHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (onceHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		var network net.Error
+		var op *net.OpError
+		switch {
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			return err // never repeated
+		case errors.As(err, &op) && op.Op == "dial":
+			return err // never sent
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
+			return answerLost{err}
+		}
+		return err
+	}
+}
+
+// answerLost hides its cause from errors.Is and errors.As, by which go-redis
+// decides.
+type answerLost struct{ cause error }
+
+func (e answerLost) Error() string { return "the answer was lost: " + e.cause.Error() }
+
+// Check asks Redis (on a Cluster every master) whether it will do: an error
+// when it does not answer or is older than 6.2; a warning for what an operator
+// should mend.
+func Check(ctx context.Context, rdb redis.UniversalClient) (warnings []string, err error) {
+	nodes, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		return checkNode(ctx, rdb)
+	}
+	var mu sync.Mutex
+	err = nodes.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		found, err := checkNode(ctx, node)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range found {
+			warnings = append(warnings, node.Options().Addr+": "+w)
+		}
+		return err
+	})
+	return warnings, err
+}
+
+func checkNode(ctx context.Context, rdb redis.Cmdable) (warnings []string, err error) {
+	server, err := info(ctx, rdb, "server")
+	if err != nil {
+		return nil, err
+	}
+	memory, err := info(ctx, rdb, "memory")
+	if err != nil {
+		return nil, err
+	}
+	switch version := server["redis_version"]; {
+	case version == "":
+		warnings = append(warnings, fmt.Sprintf("Redis does not tell its version; it must be %d.%d or newer", oldestMajor, oldestMinor))
+	case older(version):
+		return nil, fmt.Errorf("checking Redis: it is version %s, and must be %d.%d or newer", version, oldestMajor, oldestMinor)
+	}
+	if policy := memory["maxmemory_policy"]; policy != "" && policy != "noeviction" {
+		warnings = append(warnings, fmt.Sprintf("Redis has maxmemory-policy %s and may throw tasks away; set it to noeviction", policy))
+	}
+	return warnings, nil
+}
+
+// info returns the fields of a section of INFO; none when Redis refuses to
+// tell.
+func info(ctx context.Context, rdb redis.Cmdable, section string) (map[string]string, error) {
+	text, err := rdb.Info(ctx, section).Result()
+	var refused redis.Error
+	if err != nil && !errors.As(err, &refused) {
+		return nil, fmt.Errorf("asking Redis for its INFO %s: %w", section, err)
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields, nil
+}
+
+// older reports whether a version, "7.0.15", is below the oldest that will do.
+// One that cannot be read is not.
+func older(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	major, err := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	if err != nil || err2 != nil {
+		return false
+	}
+	return major < oldestMajor || major == oldestMajor && minor < oldestMinor
+}
