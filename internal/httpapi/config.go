@@ -60,10 +60,10 @@ func (p *Proxies) UnmarshalText(text []byte) error {
 	var out Proxies
 	for _, entry := range list(text) {
 		prefix, err := netip.ParsePrefix(entry)
-		if addr, addrErr := netip.ParseAddr(entry); addrErr == nil {
+		if addr, addrErr := netip.ParseAddr(entry); addrErr == nil && addr.Zone() == "" {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
-		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
+		if err != nil || prefix.Addr().Is4In6() {
 			return fmt.Errorf("%q is neither an IP address nor a CIDR such as 10.0.0.0/8", entry)
 		}
 		out = append(out, prefix.Masked())

@@ -64,6 +64,13 @@ func addressKey(r *http.Request) string {
 	return "addr:" + addr.String()
 }
 
+// keepPrivate keeps answers, which name recipients, out of caches.
+func keepPrivate(ctx huma.Context, next func(huma.Context)) {
+	ctx.SetHeader("Cache-Control", "no-store")
+	ctx.SetHeader("X-Content-Type-Options", "nosniff")
+	next(ctx)
+}
+
 // limitAddress spends the address's budget. It stands before authenticate, so
 // that keys cannot be guessed at leisure.
 func (a *api) limitAddress(ctx huma.Context, next func(huma.Context)) {
@@ -205,13 +212,13 @@ func (a *api) refuse(ctx huma.Context, err error) {
 
 // told makes the problem of an error and logs what its caller is not told.
 func (a *api) told(ctx context.Context, err error) *Problem {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return newProblem(statusClientGone, job.CodeTemporary, "the client left")
-	}
 	if errors.Is(err, context.DeadlineExceeded) && job.CodeOf(err) == job.CodeInternal {
 		err = job.Wrap(job.CodeTemporary, err, "this took too long")
 	}
 	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError && errors.Is(ctx.Err(), context.Canceled) {
+		return newProblem(statusClientGone, job.CodeTemporary, "the client left")
+	}
 	log := a.log.With("request_id", exchangeOf(ctx).id)
 	switch {
 	case p.Status == http.StatusInternalServerError:

@@ -27,7 +27,7 @@ type Options struct {
 	Jobs    *job.Service
 	Types   *tasks.Catalogue // that Jobs accepts
 	Keys    *auth.Keys
-	Limiter *limit.Limiter
+	Limiter *limit.Limiter // whose metrics the caller registers
 	Rates   limit.Config
 	Config  Config
 	Log     *slog.Logger
@@ -84,7 +84,7 @@ func New(o Options) (_ http.Handler, err error) {
 	}
 
 	a.huma = humachi.New(r, humaConfig(o.Config.PublicURL))
-	a.huma.UseMiddleware(a.limitAddress, a.authenticate, a.limitKey, a.authorize, a.takeBody)
+	a.huma.UseMiddleware(keepPrivate, a.limitAddress, a.authenticate, a.limitKey, a.authorize, a.takeBody)
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()

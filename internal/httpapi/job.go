@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -111,15 +112,23 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 		return batchAcceptance{}, err
 	}
 	out := batchAccepted{BatchID: got.Base, Jobs: make([]batchEntry, len(subs))}
+	var ours error // the first refusal that is no fault of the caller's
 	for i, j := range got.Jobs {
 		if j.Err != nil {
-			out.Jobs[i].Error = a.told(ctx, a.belowPayload(subs[i], j.Err))
+			p := problemOf(a.belowPayload(subs[i], j.Err))
+			if p.Status >= http.StatusInternalServerError && ours == nil {
+				ours = j.Err
+			}
+			out.Jobs[i].Error = p
 			out.Refused++
 			continue
 		}
 		v := view(j)
 		out.Jobs[i] = batchEntry{ID: v.ID, Queue: v.Queue, State: v.State, RunAt: v.RunAt}
 		out.Accepted++
+	}
+	if ours != nil {
+		a.told(ctx, ours) // one line for all of them
 	}
 	out.Message = fmt.Sprintf("%d %s added to queue", out.Accepted, plural(out.Accepted, "job"))
 	if out.Refused > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,8 @@ func problemOf(err error) *Problem {
 	return p
 }
 
-// invalidFields is the 422 that names each field.
+// invalidFields is the 422 that names each field, in the order of their names,
+// so that a request which is repeated is answered in the same words.
 func invalidFields(fields tasks.Invalid) *Problem {
 	p := newProblem(http.StatusUnprocessableEntity, job.CodeInvalid, "the request has a field that cannot be accepted")
 	if len(fields) > 1 {
@@ -100,6 +102,7 @@ func invalidFields(fields tasks.Invalid) *Problem {
 	for _, f := range fields {
 		p.Errors = append(p.Errors, FieldProblem{Field: f.Field, Message: f.Problem})
 	}
+	slices.SortStableFunc(p.Errors, func(a, b FieldProblem) int { return strings.Compare(a.Field, b.Field) })
 	return p
 }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,17 +50,22 @@ func (a *api) findJob(ctx context.Context, in *findInput) (*jobAnswer, error) {
 	return out, nil
 }
 
-// shown is a job's answer. Only of a waiting job the state depends on the
-// time, which is the database's.
+// shown is a job's answer.
 func (a *api) shown(ctx context.Context, j job.Job) (*jobAnswer, error) {
-	var now time.Time
-	if j.State == job.Waiting {
-		var err error
-		if now, err = a.jobs.Now(ctx); err != nil {
-			return nil, err
-		}
+	now, err := a.now(ctx, j)
+	if err != nil {
+		return nil, err
 	}
 	return &jobAnswer{show(&j, now)}, nil
+}
+
+// now is the database's time where the state of one of the jobs depends on it:
+// that is so of waiting ones only.
+func (a *api) now(ctx context.Context, jobs ...job.Job) (time.Time, error) {
+	if !slices.ContainsFunc(jobs, func(j job.Job) bool { return j.State == job.Waiting }) {
+		return time.Time{}, nil
+	}
+	return a.jobs.Now(ctx)
 }
 
 // listInput is the request of GET /jobs.
@@ -90,7 +96,7 @@ func (a *api) listJobs(ctx context.Context, in *listInput) (*listAnswer, error) 
 	if err != nil {
 		return nil, err
 	}
-	now, err := a.jobs.Now(ctx)
+	now, err := a.now(ctx, jobs...)
 	if err != nil {
 		return nil, err
 	}

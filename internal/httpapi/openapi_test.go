@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestOpenAPI holds that the document is whole: every route with its request,
+// its answers and the scope it needs, and no reference into nothing.
+func TestOpenAPI(t *testing.T) {
+	s := serve(t, func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
+	a := s.get("/openapi.json").want(http.StatusOK)
+	if a.str("openapi") != "3.1.0" || a.header.Get("Content-Type") != "application/openapi+json" {
+		t.Errorf("it is OpenAPI %s, %v", a.str("openapi"), a.header)
+	}
+	if !strings.Contains(a.text, `"url":"https://post.example.com"`) {
+		t.Error("it does not name the server")
+	}
+	var doc struct {
+		Paths map[string]map[string]struct {
+			OperationID string                `json:"operationId"`
+			Summary     string                `json:"summary"`
+			Security    []map[string][]string `json:"security"`
+			RequestBody *struct {
+				Content map[string]struct {
+					Schema   map[string]any `json:"schema"`
+					Examples map[string]struct {
+						Value json.RawMessage `json:"value"`
+					} `json:"examples"`
+				} `json:"content"`
+			} `json:"requestBody"`
+			Responses map[string]struct {
+				Content map[string]any `json:"content"`
+			} `json:"responses"`
+		} `json:"paths"`
+		Components struct {
+			Schemas         map[string]any `json:"schemas"`
+			SecuritySchemes map[string]any `json:"securitySchemes"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal([]byte(a.text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{ // route → scope and status
+		"post /jobs/send-email": "jobs:write 202", "post /jobs/schedule-email": "jobs:write 202",
+		"post /jobs/send-notification": "jobs:write 202", "post /jobs": "jobs:write 202", "post /jobs/batch": "jobs:write 202",
+		"get /jobs": "jobs:read 200", "get /jobs/{id}": "jobs:read 200", "delete /jobs/{id}": "jobs:write 200",
+		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
+	}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			route := method + " " + path
+			scope, status, known := strings.Cut(want[route], " ")
+			if !known {
+				t.Errorf("%s is not known to this test", route)
+				continue
+			}
+			delete(want, route)
+			if op.Summary == "" || len(op.Security) != 2 || op.Security[0]["bearer"][0] != scope || op.Security[1]["apiKey"][0] != scope {
+				t.Errorf("%s is described as %+v", route, op)
+			}
+			for _, answer := range []string{status, "401", "403", "422", "429", "500", "503"} {
+				if len(op.Responses[answer].Content) == 0 {
+					t.Errorf("%s does not describe its %s", route, answer)
+				}
+			}
+			if op.RequestBody == nil {
+				continue
+			}
+			body := op.RequestBody.Content["application/json"]
+			if body.Schema["$ref"] == nil || len(op.RequestBody.Content) != 1 {
+				t.Errorf("%s has the body %v", route, op.RequestBody.Content)
+			}
+			for name, example := range body.Examples { // they work
+				if a := s.post(path, string(example.Value)); a.status != http.StatusAccepted {
+					t.Errorf("%s: the example %s is answered with %s", route, name, a.text)
+				}
+			}
+		}
+	}
+	for route := range want {
+		t.Errorf("%s is missing", route)
+	}
+	for ref := range references(a.json) {
+		name, ok := strings.CutPrefix(ref, "#/components/schemas/")
+		if _, there := doc.Components.Schemas[name]; !ok || !there {
+			t.Errorf("%s leads nowhere", ref)
+		}
+	}
+	if len(doc.Components.SecuritySchemes) != 2 {
+		t.Errorf("the security schemes are %v", doc.Components.SecuritySchemes)
+	}
+	if strings.Contains(a.text, "template") {
+		t.Error("it knows fields that are not there yet")
+	}
+}
+
+// references collects every $ref below v.
+func references(v any) map[string]bool {
+	out := map[string]bool{}
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if ref, ok := v["$ref"].(string); ok {
+				out[ref] = true
+			}
+			for _, below := range v {
+				walk(below)
+			}
+		case []any:
+			for _, below := range v {
+				walk(below)
+			}
+		}
+	}
+	walk(v)
+	return out
+}
+
+func TestTwoAPIsInOneProcess(t *testing.T) {
+	a, b := serve(t), serve(t)
+	id := a.post("/jobs", `{"type":"noop"}`).want(http.StatusAccepted).str("id")
+	b.get("/jobs/" + id).want(http.StatusNotFound)
+}
+
+// TestNewErrs holds that what cannot be built is an error and not a panic.
+func TestNewErrs(t *testing.T) {
+	var o Options
+	serve(t, func(given *Options) { o = *given })
+	if _, err := New(o); err == nil {
+		t.Error("metrics that are taken are no error")
+	}
+	o.Metrics, o.Mounts = prometheus.NewRegistry(), map[string]http.Handler{"noslash": http.NotFoundHandler()}
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "noslash") {
+		t.Errorf("a pattern that is none: %v", err)
+	}
+}
