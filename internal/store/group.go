@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/postrider/postrider/internal/job"
+)
+
+const (
+	batchMost  = 256  // calls in one transaction
+	weightMost = 1000 // rows in one transaction, but for a single call that has more
+	groupQueue = 4096 // calls that wait without blocking their callers
+)
+
+// group lets calls that come at the same moment share a transaction: while
+// one is being committed, the next gathers. A lone call goes at once.
+type group[R, S any] struct {
+	s      *Store
+	op     string
+	commit func(ctx context.Context, x *tx, calls []R) ([]answer[S], error)
+	key    func(R) string // a transaction holds a key once
+	weight func(R) int
+	in     chan *call[R, S]
+}
+
+// answer is a call's own: err concerns this call alone.
+type answer[S any] struct {
+	val S
+	err error
+}
+
+type call[R, S any] struct {
+	req   R
+	state atomic.Int32
+	done  chan answer[S]
+}
+
+// The states of a call.
+const (
+	callWaits int32 = iota
+	callTaken       // its transaction is under way
+	callLeft        // its caller went before that
+)
+
+func newGroup[R, S any](s *Store, op string, committers int, commit func(context.Context, *tx, []R) ([]answer[S], error)) *group[R, S] {
+	g := &group[R, S]{
+		s: s, op: op, commit: commit,
+		weight: func(R) int { return 1 },
+		in:     make(chan *call[R, S], groupQueue),
+	}
+	for range committers {
+		s.groups.Go(g.run)
+	}
+	return g
+}
+
+var errClosed = job.Errorf(job.CodeTemporary, "the store is closed")
+
+// do hands a request to the next transaction and waits for its answer. When
+// ctx ends first, the request may or may not be carried out.
+func (g *group[R, S]) do(ctx context.Context, req R) (S, error) {
+	var none S
+	c := &call[R, S]{req: req, done: make(chan answer[S], 1)}
+	select {
+	case g.in <- c:
+	case <-ctx.Done():
+		return none, coded("waiting for "+g.op, ctx.Err())
+	case <-g.s.stop:
+		return none, errClosed
+	}
+	select {
+	case a := <-c.done:
+		return a.val, a.err
+	case <-ctx.Done():
+		c.state.CompareAndSwap(callWaits, callLeft)
+		return none, coded("waiting for "+g.op, ctx.Err())
+	}
+}
+
+// run is a committer. After Close it finishes what was handed over.
+func (g *group[R, S]) run() {
+	var held []*call[R, S] // back from an earlier batch that had their keys
+	for {
+		var first *call[R, S]
+		if len(held) > 0 {
+			first, held = held[0], held[1:]
+		} else {
+			select {
+			case first = <-g.in:
+			case <-g.s.stop:
+				select {
+				case first = <-g.in:
+				default:
+					return
+				}
+			}
+		}
+		var batch []*call[R, S]
+		batch, held = g.gather(first, held)
+		if len(batch) > 0 {
+			g.carryOut(batch)
+		}
+	}
+}
+
+// gather makes a batch of what is there now.
+func (g *group[R, S]) gather(first *call[R, S], before []*call[R, S]) (batch, held []*call[R, S]) {
+	keys := map[string]bool{}
+	weight := 0
+	take := func(c *call[R, S]) {
+		k := g.key(c.req)
+		if keys[k] || (len(batch) > 0 && weight+g.weight(c.req) > weightMost) {
+			held = append(held, c)
+			return
+		}
+		if !c.state.CompareAndSwap(callWaits, callTaken) {
+			return
+		}
+		keys[k] = true
+		weight += g.weight(c.req)
+		batch = append(batch, c)
+	}
+	take(first)
+	for _, c := range before {
+		take(c)
+	}
+	for len(batch)+len(held) < batchMost && weight < weightMost {
+		select {
+		case c := <-g.in:
+			take(c)
+		default:
+			return batch, held
+		}
+	}
+	return batch, held
+}
+
+// carryOut commits a batch and answers each call. A batch that the database
+// refuses for what is in it is done over call by call, so that a poisoned one
+// hurts only itself. One of which nobody knows whether it was committed is
+// repeated, and never reported failed while there is time.
+func (g *group[R, S]) carryOut(batch []*call[R, S]) {
+	reqs := make([]R, len(batch))
+	for i, c := range batch {
+		reqs[i] = c.req
+	}
+	var answers []answer[S]
+	err := g.s.transact(context.Background(), g.op, func(x *tx) (err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), g.s.opts.RepeatFor)
+		defer cancel()
+		answers, err = g.commit(ctx, x, reqs)
+		return err
+	})
+	switch {
+	case err == nil:
+		for i, c := range batch {
+			c.done <- answers[i]
+		}
+	case len(batch) > 1 && !again(err):
+		g.s.log.Debug("a batch was refused; doing it over one by one", "op", g.op, "calls", len(batch), "err", err)
+		for i := range batch {
+			g.carryOut(batch[i : i+1])
+		}
+	default:
+		g.s.log.Error("a transaction failed", "op", g.op, "calls", len(batch), "err", err)
+		for _, c := range batch {
+			c.done <- answer[S]{err: coded(g.op, err)}
+		}
+	}
+}
+
+// refused is an answer that is an error of the call's own.
+func refused[S any](code job.Code, format string, args ...any) answer[S] {
+	return answer[S]{err: job.Errorf(code, format, args...)}
+}
+
+// errVanished is the error of a batch of which the database returned too few
+// rows: another transaction came in between, and a repeat will see clearly.
+var errVanished = errors.Join(errAgain, errors.New("a row vanished in between"))

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/postrider/postrider/internal/job"
+)
+
+//go:embed migrations/*/*.sql
+var migrations embed.FS
+
+// migrate brings the schema up to date, or, where it may not, says that it is
+// old. A schema newer than this program is refused: it may mean what this
+// program does not know. Two processes that start together take turns: by an
+// advisory lock on PostgreSQL, by the lock on the file on SQLite.
+func (s *Store) migrate(ctx context.Context, may bool) error {
+	name, dialect := "sqlite", goose.DialectSQLite3
+	opts := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
+	if s.postgres {
+		name, dialect = "postgres", goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return fmt.Errorf("making the migration lock: %w", err)
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	files, err := fs.Sub(migrations, "migrations/"+name)
+	if err != nil {
+		return fmt.Errorf("reading migrations: %w", err)
+	}
+	p, err := goose.NewProvider(dialect, s.write, files, opts...)
+	if err != nil {
+		return fmt.Errorf("reading migrations: %w", err)
+	}
+	sources := p.ListSources()
+	newest := sources[len(sources)-1].Version
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the schema's version: %w", err)
+	}
+	switch {
+	case have > newest:
+		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program knows none above %d: it is older than the program that migrated it", have, newest)
+	case have == newest:
+		return nil
+	case !may:
+		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program needs %d: run postrider migrate, or set POSTRIDER_AUTO_MIGRATE=true", have, newest)
+	}
+	applied, err := p.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrating the schema: %w", err)
+	}
+	if len(applied) > 0 {
+		s.log.Info("schema migrated", "version", newest)
+	}
+	return nil
+}

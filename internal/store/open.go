@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+const connectWait = 10 * time.Second
+
+// postgresConns bounds the pool: two committers for each of three groups, and
+// room for reads beside them.
+const postgresConns = 16
+
+func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = 5 * time.Second
+	}
+	// A server that lost its client must not keep a transaction's locks.
+	for name, value := range map[string]string{
+		"application_name":                    "postrider",
+		"statement_timeout":                   "15s",
+		"idle_in_transaction_session_timeout": "30s",
+	} {
+		if _, given := c.RuntimeParams[name]; !given {
+			c.RuntimeParams[name] = value
+		}
+	}
+	return c, nil
+}
+
+func (s *Store) openPostgres(ctx context.Context, dsn string) error {
+	c, err := postgresConfig(dsn)
+	if err != nil {
+		return fmt.Errorf("reading DATABASE_URL: %w", err)
+	}
+	s.dialect = dialect{postgres: true, committers: 2}
+	db := stdlib.OpenDB(*c)
+	db.SetMaxOpenConns(postgresConns)
+	db.SetMaxIdleConns(postgresConns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	s.write, s.read = db, db
+	s.close = append(s.close, db.Close)
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("connecting to PostgreSQL at %s: %w", c.Host, err)
+	}
+	return nil
+}
+
+// openSQLite opens one connection that writes and a few that read. Pragmas
+// stand in the DSN so that every connection has them, busy_timeout first so
+// that the others wait too.
+func (s *Store) openSQLite(ctx context.Context, path string) error {
+	s.dialect = dialect{committers: 1}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return fmt.Errorf("making the folder of the database: %w", err)
+	}
+	lock := flock.New(path + ".lock")
+	mine, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("locking the database: %w", err)
+	}
+	if !mine {
+		return fmt.Errorf("locking the database: another postrider is running on %s", path)
+	}
+	s.close = append(s.close, lock.Unlock)
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
+		"&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-20000)"
+	if s.write, err = sql.Open("sqlite", dsn+"&_txlock=immediate"); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	s.close = append(s.close, s.write.Close)
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	s.close = append(s.close, s.read.Close)
+	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	if err := s.write.PingContext(ctx); err != nil {
+		return fmt.Errorf("opening the database %s: %w", path, err)
+	}
+	return nil
+}

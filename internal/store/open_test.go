@@ -1,0 +1,142 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+func hostOf(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+// through is the URL with another address.
+func through(t *testing.T, dsn, addr string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = addr
+	return u.String()
+}
+
+// Processes that start together on an empty database migrate it once.
+func TestMigratorsTakeTurns(t *testing.T) {
+	dsn := testkit.Postgres(t)
+	each(6, func(int) {
+		s, err := store.Open(context.Background(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	open(t, dsn, store.Options{})
+}
+
+func TestSchemaVersions(t *testing.T) {
+	onEach(t, func(t *testing.T, dsn string) {
+		closed := store.Config{URL: dsn}
+		_, err := store.Open(t.Context(), closed, testkit.Logger(t), store.Options{})
+		if job.CodeOf(err) != job.CodeConflict || !strings.Contains(err.Error(), "postrider migrate") {
+			t.Errorf("an old schema: %v, want it refused with what to do", err)
+		}
+		s, err := store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		if s, err = store.Open(t.Context(), closed, testkit.Logger(t), store.Options{}); err != nil {
+			t.Fatalf("an up-to-date schema: %v", err)
+		}
+		_ = s.Close()
+
+		driver, source := "pgx", dsn
+		if path, lite := strings.CutPrefix(dsn, "sqlite:"); lite {
+			driver, source = "sqlite", "file:"+path
+		}
+		db, err := sql.Open(driver, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)"); err != nil {
+			t.Fatal(err)
+		}
+		_ = db.Close()
+		_, err = store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+		if job.CodeOf(err) != job.CodeConflict || !strings.Contains(err.Error(), "99999") {
+			t.Errorf("a newer schema: %v, want it refused", err)
+		}
+	})
+}
+
+// A SQLite file is one process's; the next one takes over the jobs that the
+// one before was running.
+func TestSQLiteIsLocked(t *testing.T) {
+	dsn := databases[0].url(t)
+	first, err := store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := running(t, first, 1)[0]
+	if _, err := store.Open(t.Context(), store.Config{URL: dsn}, testkit.Logger(t), store.Options{}); err == nil || !strings.Contains(err.Error(), "another postrider") {
+		t.Errorf("a second process: %v, want it refused", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Accept(t.Context(), request()); job.CodeOf(err) != job.CodeTemporary {
+		t.Errorf("accept on a closed store: %v", err)
+	}
+	second := open(t, dsn, store.Options{})
+	dead, err := second.DeadLeases(t.Context(), 10)
+	if err != nil || len(dead) != 1 || dead[0] != j.ID {
+		t.Errorf("dead leases: %v, %v; want the job that was running", dead, err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"":                               "must be set",
+		"mysql://x":                      "begin with",
+		"sqlite:":                        "path",
+		"sqlite::memory:":                "path",
+		"sqlite:a?mode=ro":               "path",
+		"postgres://u:geheim@h:port/db":  "not a valid",
+		"postgres://u:p@127.0.0.1:1/db":  "",
+		"sqlite:/tmp/some where/post.db": "",
+	} {
+		err := store.Config{URL: dsn}.Validate()
+		switch {
+		case want == "" && err != nil, want != "" && err == nil:
+			t.Errorf("%q: %v", dsn, err)
+		case err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), "geheim")):
+			t.Errorf("%q: %v, want %q, the variable and no password", dsn, err, want)
+		}
+	}
+}
+
+// A database that is not there is an error in time, and leaves nothing open.
+func TestNobodyThere(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := store.Open(ctx, store.Config{URL: "postgres://u:geheim@127.0.0.1:1/db"}, testkit.Logger(t), store.Options{})
+	if err == nil || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/job"
+)
+
+const eventsMost = 1000
+
+// Find implements job.Reader.
+func (s *Store) Find(ctx context.Context, id job.ID) (job.Job, error) {
+	var found *job.Job
+	err := s.ask(ctx, "finding a job", `SELECT `+jobColumns+`, jobs.payload FROM jobs WHERE id = ?`,
+		func(rows *sql.Rows) error {
+			var payload sql.NullString
+			j, err := scanJob(rows, &payload)
+			if payload.Valid {
+				j.Payload = []byte(payload.String)
+			}
+			found = &j
+			return err
+		}, string(id))
+	switch {
+	case err != nil:
+		return job.Job{}, err
+	case found == nil:
+		return job.Job{}, job.Errorf(job.CodeNotFound, "no job has the id %q", string(id))
+	}
+	return *found, nil
+}
+
+// Events implements job.Reader.
+func (s *Store) Events(ctx context.Context, id job.ID) ([]job.Event, error) {
+	var out []job.Event
+	err := s.ask(ctx, "reading a job's events", `
+		SELECT seq, job_id, at, kind, state, run, worker, actor, code, reply_code, message
+		FROM job_events WHERE job_id = ? ORDER BY seq LIMIT ?`,
+		func(rows *sql.Rows) error {
+			var e job.Event
+			var at int64
+			err := rows.Scan(&e.Seq, &e.Job, &at, &e.Kind, &e.State, &e.Run, &e.Worker, &e.Actor, &e.Code, &e.ReplyCode, &e.Message)
+			e.At = fromMS(at)
+			out = append(out, e)
+			return err
+		}, string(id), eventsMost)
+	return out, err
+}
+
+// List implements job.Reader.
+func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, error) {
+	var where []string
+	var args []any
+	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
+	switch f.Status {
+	case "":
+	case "scheduled":
+		and("state = 'waiting' AND attempts = 0 AND run_at > {now}")
+	case "queued":
+		and("state = 'waiting' AND attempts = 0 AND run_at <= {now}")
+	case "retrying":
+		and("state = 'waiting' AND attempts > 0")
+	default:
+		if !slices.Contains(job.States, job.State(f.Status)) {
+			return nil, job.Errorf(job.CodeInvalid, "no job has the state %q", f.Status)
+		}
+		// Written out, so that the planner sees that a partial index serves.
+		and("state = '" + f.Status + "'")
+	}
+	if f.Type != "" {
+		and("type = ?", clean(f.Type))
+	}
+	if f.Queue != "" {
+		and("queue = ?", clean(f.Queue))
+	}
+	if f.Recipient != "" {
+		and("recipient = ? AND recipient <> ''", clean(f.Recipient))
+	}
+	if f.Batch != "" {
+		if _, err := job.ParseID(string(f.Batch)); err != nil {
+			return nil, nil // no job is of such a batch
+		}
+		and("batch = ?", string(f.Batch))
+	}
+	if !f.Since.IsZero() {
+		and("created_at >= ?", f.Since.UnixMilli())
+	}
+	if f.Before != "" {
+		if _, err := job.ParseID(string(f.Before)); err != nil {
+			return nil, job.Errorf(job.CodeInvalid, "the cursor is not one that this list gave")
+		}
+		and("id < ?", string(f.Before))
+	}
+	q := "SELECT " + jobColumns + " FROM jobs"
+	if len(where) > 0 {
+		q += " WHERE " + strings.Join(where, " AND ")
+	}
+	var out []job.Job
+	err := s.ask(ctx, "listing jobs", q+" ORDER BY id DESC LIMIT ?", func(rows *sql.Rows) error {
+		j, err := scanJob(rows)
+		out = append(out, j)
+		return err
+	}, append(args, f.Limit)...)
+	return out, err
+}
+
+// Now implements job.Reader.
+func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
+	err = s.ask(ctx, "asking for the time", "SELECT {now}", func(rows *sql.Rows) error {
+		var at int64
+		err := rows.Scan(&at)
+		now = fromMS(at)
+		return err
+	})
+	return now, err
+}
+
+// After implements inbox.Reader.
+func (s *Store) After(ctx context.Context, stream string, seq int64, limit int) ([]inbox.Notification, error) {
+	var out []inbox.Notification
+	err := s.ask(ctx, "reading a stream", `
+		SELECT id, stream, seq, type, message, data, created_at FROM notifications
+		WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?`,
+		func(rows *sql.Rows) error {
+			var n inbox.Notification
+			var data sql.NullString
+			var at int64
+			err := rows.Scan(&n.ID, &n.Stream, &n.Seq, &n.Type, &n.Message, &data, &at)
+			if data.Valid {
+				n.Data = []byte(data.String)
+			}
+			n.CreatedAt = fromMS(at)
+			out = append(out, n)
+			return err
+		}, stream, seq, limit)
+	return out, err
+}
