@@ -16,6 +16,7 @@ import (
 type Dispatcher struct {
 	mu        sync.Mutex
 	held      map[string]job.Task // by TaskID: what it knows
+	taken     map[string]bool     // TaskIDs in use, by tasks that are over too
 	sent      []job.Task
 	withdrawn []job.Task
 	hints     []job.ID
@@ -31,7 +32,7 @@ var _ job.Dispatcher = (*Dispatcher)(nil)
 // NewDispatcher makes an empty one that works.
 func NewDispatcher() *Dispatcher {
 	return &Dispatcher{
-		held: map[string]job.Task{}, restored: map[string]int{},
+		held: map[string]job.Task{}, taken: map[string]bool{}, restored: map[string]int{},
 		failAfter: -1, arrival: make(chan struct{}),
 	}
 }
@@ -55,10 +56,14 @@ func (d *Dispatcher) Flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.held)
+	clear(d.taken)
 	d.lives++
 }
 
-// Forget drops tasks, as an acknowledgement or a loss does.
+// Forget drops tasks, as an acknowledgement or a dead worker does. Their
+// TaskIDs stay taken until Flush, as asynq keeps those of tasks that are
+// completed, archived or orphaned: a task of that name sent later arrives,
+// and nothing comes of it.
 func (d *Dispatcher) Forget(tasks ...job.Task) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -138,7 +143,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, tasks []job.Task) ([]job.Task
 		}
 		d.failAfter = max(d.failAfter-1, -1)
 		arrived = append(arrived, t)
-		d.held[t.TaskID()] = t
+		if id := t.TaskID(); !d.taken[id] {
+			d.held[id], d.taken[id] = t, true
+		}
 		d.sent = append(d.sent, t)
 		close(d.arrival)
 		d.arrival = make(chan struct{})
@@ -156,6 +163,7 @@ func (d *Dispatcher) Withdraw(ctx context.Context, tasks []job.Task) {
 	d.withdrawn = append(d.withdrawn, tasks...)
 	for _, t := range tasks {
 		delete(d.held, t.TaskID())
+		delete(d.taken, t.TaskID())
 	}
 }
 

@@ -17,3 +17,7 @@ func openMemory(*testing.T) (job.Store, jobtest.Clock) {
 }
 
 func TestMemoryConforms(t *testing.T) { jobtest.Conformance(t, openMemory) }
+
+// TestMemoryKeepsThePromises proves the domain's rules: the model is made of
+// them.
+func TestMemoryKeepsThePromises(t *testing.T) { jobtest.Property(t, openMemory, 200) }
