@@ -88,6 +88,9 @@ func New(o Options) (_ http.Handler, err error) {
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
+		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
+	}
 	document, err := a.huma.OpenAPI().MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/job"
 )
 
 // TestOpenAPI holds that the document is whole: every route with its request,
@@ -89,6 +91,15 @@ func TestOpenAPI(t *testing.T) {
 		name, ok := strings.CutPrefix(ref, "#/components/schemas/")
 		if _, there := doc.Components.Schemas[name]; !ok || !there {
 			t.Errorf("%s leads nowhere", ref)
+		}
+	}
+	if doc.Components.Schemas["ErrorModel"] != nil {
+		t.Error("it describes an error that is never answered")
+	}
+	for _, request := range []string{"EmailRequest", "NotificationRequest", "JobRequest"} {
+		schema := doc.Components.Schemas[request].(map[string]any)["properties"].(map[string]any)
+		if most := schema["delay"].(map[string]any)["maximum"]; most != float64(job.MaxDelay.Milliseconds()) {
+			t.Errorf("the longest delay of %s is %v", request, most)
 		}
 	}
 	if len(doc.Components.SecuritySchemes) != 2 {
