@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,41 +16,67 @@ import (
 // restPause is how long an asynq server rests after Redis failed it.
 const restPause = 250 * time.Millisecond
 
-// link watches over the servers' connection to Redis. It logs the beginning
-// and the end of an outage, once each.
+// outage is the time in which Redis does not serve one queue at least: on a
+// Cluster it may serve others meanwhile. Its beginning and its end are logged,
+// once each.
+type outage struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	queues  int           // that are not served
+	stopped chan struct{} // closed to end all rests
+}
+
+func newOutage(log *slog.Logger) *outage {
+	return &outage{log: log, stopped: make(chan struct{})}
+}
+
+func (o *outage) begin(queue string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.queues++; o.queues == 1 {
+		o.log.Warn("Redis does not serve the queues; trying on", "queue", queue, "err", err)
+	}
+}
+
+func (o *outage) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.queues--; o.queues == 0 {
+		o.log.Info("Redis serves the queues again")
+	}
+}
+
+// link watches over one queue's connection to Redis.
 type link struct {
-	log      *slog.Logger
-	away     atomic.Bool
-	stopping chan struct{} // closed to end all rests
+	outage *outage
+	queue  string
+	away   atomic.Bool
 }
 
-func newLink(log *slog.Logger) *link {
-	return &link{log: log, stopping: make(chan struct{})}
-}
-
-// note takes the outcome of a script. After a failure it returns only after a
+// note takes the outcome of a command. After a failure it returns only after a
 // rest: asynq's loop asks again at once, as fast as a refused connection can be
 // refused.
 func (l *link) note(ctx context.Context, err error) {
 	if served(err) {
 		if l.away.Load() && l.away.CompareAndSwap(true, false) {
-			l.log.Info("Redis serves the queues again")
+			l.outage.end()
 		}
 		return
 	}
 	if l.away.CompareAndSwap(false, true) {
-		l.log.Warn("Redis does not serve the queues; trying on", "err", err)
+		l.outage.begin(l.queue, err)
 	}
 	rest := time.NewTimer(restPause)
 	defer rest.Stop()
 	select {
 	case <-rest.C:
 	case <-ctx.Done():
-	case <-l.stopping:
+	case <-l.outage.stopped:
 	}
 }
 
-// served reports whether Redis carried the script out, if only to answer that
+// served reports whether Redis carried the command out, if only to answer that
 // there was nothing to do: no task, a script to be loaded first, or one of
 // asynq's own refusals. Everything else (no connection, LOADING, READONLY,
 // NOAUTH, OOM) is an outage.
@@ -61,7 +88,8 @@ func served(err error) bool {
 	return errors.As(err, &refused) && (strings.Contains(err.Error(), "NOSCRIPT") || strings.Contains(err.Error(), "NOT FOUND"))
 }
 
-// paced is the client that asynq's servers get: its scripts pass by the link.
+// paced is the client that a queue's asynq server gets: what it does at regular
+// intervals passes by the link.
 type paced struct {
 	redis.UniversalClient
 	link *link
@@ -75,6 +103,13 @@ func (p paced) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 
 func (p paced) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	cmd := p.UniversalClient.Eval(ctx, script, keys, args...)
+	p.link.note(ctx, cmd.Err())
+	return cmd
+}
+
+// ZAdd is how a heartbeat begins.
+func (p paced) ZAdd(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
+	cmd := p.UniversalClient.ZAdd(ctx, key, members...)
 	p.link.note(ctx, cmd.Err())
 	return cmd
 }

@@ -55,7 +55,7 @@ type ServerOptions struct {
 // itself. While Redis is away the server keeps asking.
 type Server struct {
 	rdb      redis.UniversalClient
-	link     *link
+	outage   *outage
 	servers  []*asynq.Server
 	types    *tasks.Catalogue
 	handler  job.Handler
@@ -64,10 +64,12 @@ type Server struct {
 
 	cancels sync.Map // job.ID → context.CancelFunc of the ephemeral tasks that run here
 
-	quietOnce, stopOnce sync.Once
-	hearing             sync.WaitGroup
-	deaf                chan struct{} // closed to end hear
-	stopped             chan struct{} // closed when all is over
+	mu      sync.Mutex // keeps Start from running into Quiet
+	quiet   bool
+	once    sync.Once
+	hearing sync.WaitGroup
+	deaf    chan struct{} // closed to end hear
+	stopped chan struct{} // closed when all is over
 }
 
 // NewServer makes a Server. It must be stopped before its Redis client is
@@ -75,11 +77,12 @@ type Server struct {
 func NewServer(o ServerOptions) *Server {
 	log := component(o.Log)
 	s := &Server{
-		rdb: o.Redis, link: newLink(log), types: o.Types, handler: o.Handler, onCancel: o.OnCancel, log: log,
+		rdb: o.Redis, outage: newOutage(log), types: o.Types, handler: o.Handler, onCancel: o.OnCancel, log: log,
 		deaf: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, q := range o.Queues {
-		s.servers = append(s.servers, asynq.NewServerFromRedisClient(paced{o.Redis, s.link}, asynq.Config{
+		l := &link{outage: s.outage, queue: q.Name}
+		s.servers = append(s.servers, asynq.NewServerFromRedisClient(paced{o.Redis, l}, asynq.Config{
 			Concurrency:              q.Concurrency,
 			Queues:                   map[string]int{q.Name: 1},
 			TaskCheckInterval:        pollEvery,
@@ -87,15 +90,20 @@ func NewServer(o ServerOptions) *Server {
 			ShutdownTimeout:          forever,
 			RetryDelayFunc:           s.retryDelay,
 			IsFailure:                isFailure,
-			Logger:                   asynqLog{log.With("queue", q.Name), s.link},
+			Logger:                   asynqLog{log.With("queue", q.Name), l},
 		}))
 	}
 	return s
 }
 
 // Start begins to bring tasks; whether Redis answers does not matter. It can
-// be called once.
+// be called once, and not after Quiet or Shutdown.
 func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quiet {
+		return errors.New("starting the queues' servers: they were stopped before")
+	}
 	for i, srv := range s.servers {
 		if err := srv.Start(asynq.HandlerFunc(s.process)); err != nil {
 			for _, started := range s.servers[:i] {
@@ -111,7 +119,12 @@ func (s *Server) Start() error {
 // Quiet stops the fetching of tasks and returns when no more will come; those
 // that run go on.
 func (s *Server) Quiet() {
-	s.quietOnce.Do(func() { close(s.link.stopping) })
+	s.mu.Lock()
+	if !s.quiet {
+		s.quiet = true
+		close(s.outage.stopped)
+	}
+	s.mu.Unlock()
 	var all sync.WaitGroup
 	for _, srv := range s.servers {
 		all.Go(srv.Stop)
@@ -123,7 +136,7 @@ func (s *Server) Quiet() {
 // long as ctx lasts. Those that are not are left to their leases, of which the
 // error tells. It may be called again to wait on.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stopOnce.Do(func() { go s.stop() })
+	s.once.Do(func() { go s.stop() })
 	select {
 	case <-s.stopped:
 		return nil
