@@ -17,8 +17,8 @@ import (
 
 const (
 	// pollEvery is how often, on average, a queue found empty is asked again
-	// (asynq waits from half to one and a half of it). Five queues cost Redis 50
-	// small scripts a second while idle, under a thousandth of what it can do.
+	// (asynq waits from half to one and a half of it). Five idle queues cost Redis
+	// 50 small scripts a second, and 20 more by forwardEvery: 0.2 % of its time.
 	pollEvery = 100 * time.Millisecond
 	// forwardEvery is how often tasks that have become due are moved to their
 	// queue: two scripts a queue. Together with whole seconds and polling a
