@@ -226,7 +226,7 @@ func (s *Service) resendUnknown(ctx context.Context, queue string, age time.Dura
 			return from, err
 		}
 		if !s.sendAgain(ctx, changed, reason) {
-			return from, nil
+			return from, Errorf(CodeTemporary, "queue %s did not take all that was to be sent again", queue)
 		}
 		from = next
 		if len(waiting) < reconcilePage {
