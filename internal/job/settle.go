@@ -25,7 +25,7 @@ func Plan(j *Job, backoff tasks.Backoff, o Outcome) Settlement {
 	case OutcomeCancelled:
 		s.State = Cancelled
 	case OutcomeGivenBack:
-		s.State = Waiting
+		s.State, s.After = Waiting, max(o.After, 0)
 	case OutcomeRateLimited:
 		s.State, s.After = Waiting, max(o.After, minRateWait)
 	case OutcomePermanent:
