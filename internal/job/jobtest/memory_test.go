@@ -20,4 +20,4 @@ func TestMemoryConforms(t *testing.T) { jobtest.Conformance(t, openMemory) }
 
 // TestMemoryKeepsThePromises proves the domain's rules: the model is made of
 // them.
-func TestMemoryKeepsThePromises(t *testing.T) { jobtest.Property(t, openMemory, 200) }
+func TestMemoryKeepsThePromises(t *testing.T) { jobtest.Property(t, openMemory, 100) }
