@@ -36,6 +36,11 @@ func parseAddress(s string) (full, bare, problem string) {
 		return "", "", "must not contain spaces"
 	}
 	bare = local + "@" + strings.ToLower(domain)
+	// A local part that must stand in quotes (RFC 5321 section 4.1.2) is bare
+	// without them here, and another address or none when it is read again.
+	if again, err := mail.ParseAddress(bare); err != nil || again.Address != bare {
+		return "", "", "has a local part that needs quotes, which is not supported"
+	}
 	if a.Name == "" {
 		return bare, bare, ""
 	}
