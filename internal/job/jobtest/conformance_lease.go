@@ -68,6 +68,8 @@ var leaseScenarios = []scenario{
 			equal(s, "run that passed", s.find(j.ID).NoReturnRun, 1)
 		}
 		s.wantEvents(j.ID, job.EventAccepted, job.EventStarted)
+		s.requestCancel(j.ID)
+		s.ok(s.store.PassNoReturn(s.ctx, ref(j)), "repeating after a cancellation that came too late")
 	}},
 
 	{"point of no return of a lost run", func(s *suite) {

@@ -70,7 +70,7 @@ func (m *Memory) PassNoReturn(ctx context.Context, run job.RunRef) error {
 	switch {
 	case j == nil:
 		return job.Errorf(job.CodeConflict, "the run was given up")
-	case j.CancelRequested:
+	case j.CancelRequested && j.NoReturnRun != run.Run: // having passed it is success again
 		return job.Errorf(job.CodeCancelled, "the job's cancellation was asked for")
 	}
 	j.NoReturnRun = run.Run

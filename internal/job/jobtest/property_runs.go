@@ -101,7 +101,7 @@ func (w *world) noReturn(t *rapid.T) {
 	switch {
 	case before.State != job.Running || before.Runs != r.job.Runs:
 		want = job.CodeConflict
-	case before.CancelRequested:
+	case before.CancelRequested && before.NoReturnRun != before.Runs:
 		want = job.CodeCancelled
 	}
 	if job.CodeOf(err) != want {
