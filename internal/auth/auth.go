@@ -3,6 +3,9 @@
 // Callers are known by API keys, set by POSTRIDER_API_KEYS. Without any the
 // service is open: everyone is the principal "anonymous" with every scope, and
 // the process that serves must then refuse to bind beyond loopback.
+//
+// The people who use the dashboard are known by name and password, set by
+// POSTRIDER_DASHBOARD_USERS, and then by a signed session.
 package auth
 
 import (

@@ -1,0 +1,126 @@
+package auth_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/postrider/postrider/internal/auth"
+)
+
+const (
+	annPassword = "ann's password"
+	bobPassword = "bob's password"
+)
+
+// hash is a password's hash at the least cost that is taken.
+func hash(t testing.TB, password string) string {
+	t.Helper()
+	h, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(h)
+}
+
+func parseUsers(t testing.TB, text string) auth.Users {
+	t.Helper()
+	var users auth.Users
+	if err := users.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return users
+}
+
+func TestUsersLogIn(t *testing.T) {
+	users := parseUsers(t, "ann:"+hash(t, annPassword)+":admin,\n bob:"+hash(t, bobPassword)+":viewer,\n")
+	for _, c := range []struct {
+		name, password string
+		admin, ok      bool
+	}{
+		{"ann", annPassword, true, true},
+		{"bob", bobPassword, false, true},
+		{"ann", bobPassword, false, false},
+		{"Ann", annPassword, false, false},
+		{"eve", annPassword, false, false}, // the first user's password does not serve for a name that is unknown
+		{"", "", false, false},
+	} {
+		user, ok := users.Login(c.name, c.password)
+		if ok != c.ok || user.Admin() != c.admin || ok && user.Name != c.name {
+			t.Errorf("%s with %q: %s %t, want %t", c.name, c.password, user.Name, ok, c.ok)
+		}
+	}
+	if _, ok := (auth.Users)(nil).Login("ann", annPassword); ok {
+		t.Error("somebody logged in where there are no users")
+	}
+}
+
+func TestUsersErrorsNameTheEntryAndNoHash(t *testing.T) {
+	h := hash(t, annPassword)
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":    {" ,", "holds no user"},
+		"parts":    {"ann:" + h, "entry 1: want name:bcrypt-hash"},
+		"name":     {"a n:" + h + ":admin", "entry 1: the name must be"},
+		"role":     {"ann:" + h + ":root", "entry 1 (ann): the role"},
+		"no hash":  {"ann:" + annPassword + ":admin", "entry 1 (ann): the second part is no bcrypt hash"},
+		"expanded": {"ann:" + strings.ReplaceAll(h, "$2a$10", "") + ":admin", "no bcrypt hash"},
+		"cheap":    {"ann:" + strings.Replace(h, "$10$", "$04$", 1) + ":admin", "entry 1 (ann): the hash has the cost 4"},
+		"dear":     {"ann:" + strings.Replace(h, "$10$", "$20$", 1) + ":admin", "entry 1 (ann): the hash has the cost 20"},
+		"twice":    {"ann:" + h + ":admin,ann:" + h + ":viewer", "entry 2 (ann): an entry before it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var users auth.Users
+			err := users.UnmarshalText([]byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("error %v, want %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), h[10:]) || strings.Contains(err.Error(), annPassword) {
+				t.Errorf("the error tells a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestSession(t *testing.T) {
+	annHash, bobHash := hash(t, annPassword), hash(t, bobPassword)
+	text := "ann:" + annHash + ":admin,bob:" + bobHash + ":viewer"
+	users := parseUsers(t, text)
+	ann, _ := users.Login("ann", annPassword)
+	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
+	token := ann.Session(now)
+
+	bob, _ := users.Login("bob", bobPassword)
+	annClaim, _, _ := strings.Cut(token, ".")
+	_, bobMAC, _ := strings.Cut(bob.Session(now), ".")
+	later := func(d time.Duration) time.Time { return now.Add(d) }
+	for name, c := range map[string]struct {
+		users auth.Users
+		token string
+		at    time.Time
+		ok    bool
+	}{
+		"fresh":               {users, token, now, true},
+		"another process":     {parseUsers(t, text), token, now, true},
+		"nearly over":         {users, token, later(auth.SessionLife - time.Second), true},
+		"over":                {users, token, later(auth.SessionLife), false},
+		"changed password":    {parseUsers(t, "ann:"+bobHash+":admin"), token, now, false},
+		"changed role":        {parseUsers(t, "ann:"+annHash+":viewer"), token, now, false},
+		"user gone":           {parseUsers(t, "bob:"+bobHash+":viewer"), token, now, false},
+		"another's password":  {parseUsers(t, "bob:"+annHash+":viewer,ann:"+annHash+":admin"), token, now, true},
+		"another's signature": {users, annClaim + "." + bobMAC, now, false},
+		"no signature":        {users, annClaim + ".", now, false},
+		"cut":                 {users, token[:len(token)-2], now, false},
+		"changed":             {users, "x" + token, now, false},
+		"empty":               {users, "", now, false},
+		"no users":            {nil, token, now, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user, ok := c.users.Session(c.token, c.at)
+			if ok != c.ok || ok && user.Name != "ann" {
+				t.Errorf("the session is %s's: %t, want %t", user.Name, ok, c.ok)
+			}
+		})
+	}
+}
