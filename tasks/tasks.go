@@ -232,8 +232,11 @@ func (c *Catalogue) Types() []Type {
 func Builtin() []Type {
 	return []Type{
 		EmailSend.Type,
+		EmailReminder.Type,
 		NotificationSend.Type,
 		LogHeartbeat.Type,
+		MaintenanceCleanup.Type,
+		ScheduleTick.Type,
 		Noop.Type,
 		NoopEphemeral.Type,
 	}
