@@ -29,7 +29,7 @@ func ExampleEmailSend() {
 	fmt.Println(err)
 	// Output:
 	// ann.lee@example.org
-	// {"rcpt":"Ann.Lee@example.org","to":["\"Ann Lee\" \u003cAnn.Lee@example.org\u003e"],"subject":"Welcome!","text":"Thanks for signing up."}
+	// {"rcpt":"Ann.Lee@example.org","to":["\"Ann Lee\" <Ann.Lee@example.org>"],"subject":"Welcome!","text":"Thanks for signing up."}
 	// to[0] is not a mail address; subject must not contain line breaks or control characters; text must not be empty when there is no html either
 }
 

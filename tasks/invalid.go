@@ -4,7 +4,9 @@ import "strings"
 
 // FieldError says what is wrong with one field of a request.
 type FieldError struct {
-	Field   string // its path: "to[2]", "headers.X-Tag", "payload.sleep_ms"
+	// Field is its path: "to[2]", "headers.X-Tag"; "payload" where the whole of
+	// a payload is at fault.
+	Field   string
 	Problem string // a phrase that follows the name: "must not be empty"
 }
 

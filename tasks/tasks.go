@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxPayload is the most bytes that a job's payload may have as JSON.
@@ -128,10 +129,15 @@ func (t Type) Canonical(raw []byte) (payload []byte, recipient string, err error
 	if err != nil {
 		return nil, "", err
 	}
-	payload, err = json.Marshal(p)
-	if err != nil {
+	// Not json.Marshal, which writes each <, > and & in six bytes: HTML would
+	// grow by half on its way through SQL.
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(p); err != nil {
 		return nil, "", Invalid{{Field: "payload", Problem: "cannot be written as JSON: " + err.Error()}}
 	}
+	payload = bytes.TrimSuffix(buf.Bytes(), []byte("\n")) // Encode ends its line
 	if len(payload) > MaxPayload {
 		return nil, "", Invalid{{Field: "payload", Problem: fmt.Sprintf("is %d bytes long, the most is %d", len(payload), MaxPayload)}}
 	}
@@ -144,6 +150,12 @@ func (t Type) Canonical(raw []byte) (payload []byte, recipient string, err error
 // strict decodes one JSON object and nothing behind it, refusing fields that
 // the payload does not have. No payload at all is the empty object.
 func strict(raw []byte, into any) error {
+	// RFC 8259 section 8.1. encoding/json would put U+FFFD where a string is
+	// broken, which alters the message, and keep a json.RawMessage as it is,
+	// which PostgreSQL refuses.
+	if !utf8.Valid(raw) {
+		return Invalid{{Field: "payload", Problem: "is not UTF-8"}}
+	}
 	if len(bytes.TrimSpace(raw)) == 0 || bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
 		raw = []byte("{}")
 	}
@@ -158,10 +170,10 @@ func strict(raw []byte, into any) error {
 	}
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) && kind.Field != "" {
-		return Invalid{{Field: "payload." + kind.Field, Problem: "must not be a " + kind.Value}}
+		return Invalid{{Field: kind.Field, Problem: "must not be a " + kind.Value}}
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return Invalid{{Field: "payload." + strings.Trim(name, `"`), Problem: "is not a field of this job type"}}
+		return Invalid{{Field: printable(strings.Trim(name, `"`)), Problem: "is not a field of this job type"}}
 	}
 	return Invalid{{Field: "payload", Problem: "is not valid JSON for this job type: " + strings.TrimPrefix(err.Error(), "json: ")}}
 }

@@ -122,21 +122,30 @@ func TestValidQueue(t *testing.T) {
 func TestDecodeIsStrict(t *testing.T) {
 	for raw, want := range map[string]string{ // the bad field; empty for good
 		"": "", " ": "", "null": "", "{}": "", ` {"sleep_ms": 1} `: "",
-		`{"sleep_ms": "1"}`: "payload.sleep_ms",
-		`{"sleep_ms": 1.5}`: "payload.sleep_ms",
-		`{"nap": 1}`:        "payload.nap",
-		`{} {}`:             "payload",
-		`{}]`:               "payload",
-		`{`:                 "payload",
-		`[]`:                "payload",
-		`"x"`:               "payload",
-		`{"sleep_ms": -1}`:  "sleep_ms",
+		`{"sleep_ms": "1"}`:   "sleep_ms",
+		`{"sleep_ms": 1.5}`:   "sleep_ms",
+		`{"nap": 1}`:          "nap",
+		"{\"pad\": \"\xff\"}": "payload",
+		`{} {}`:               "payload",
+		`{}]`:                 "payload",
+		`{`:                   "payload",
+		`[]`:                  "payload",
+		`"x"`:                 "payload",
+		`{"sleep_ms": -1}`:    "sleep_ms",
 	} {
 		_, err := tasks.Noop.Decode([]byte(raw))
 		got := badFields(t, err)
 		if want == "" && err != nil || want != "" && !slices.Equal(got, []string{want}) {
 			t.Errorf("%s: bad are %q (%v), want %q", raw, got, err, want)
 		}
+	}
+}
+
+// TestFieldNamesAreBounded holds that an error does not repeat what is sent.
+func TestFieldNamesAreBounded(t *testing.T) {
+	_, err := tasks.Noop.Decode([]byte(`{"` + strings.Repeat("n", 1000) + `":1}`))
+	if got := badFields(t, err); len(got) != 1 || len(got[0]) > 100 {
+		t.Errorf("bad are %q", got)
 	}
 }
 
@@ -148,6 +157,18 @@ func TestPayloadIsBounded(t *testing.T) {
 		if got := badFields(t, err); (err == nil) != good || !good && !slices.Equal(got, []string{"payload"}) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
+	}
+}
+
+// TestPayloadKeepsItsSize proves that HTML does not grow by being stored.
+func TestPayloadKeepsItsSize(t *testing.T) {
+	const raw = `{"pad":"<p>R&D</p>"}`
+	if got, _, err := tasks.Noop.Canonical([]byte(raw)); err != nil || string(got) != raw {
+		t.Errorf("the payload is %q, %v; want %s", got, err, raw)
+	}
+	const data = `{"message":"m","everyone":true,"data":{"html":"<b>&</b>"}}`
+	if got, _, err := tasks.NotificationSend.Canonical([]byte(data)); err != nil || !strings.Contains(string(got), `{"html":"<b>&</b>"}`) {
+		t.Errorf("the payload is %q, %v", got, err)
 	}
 }
 
