@@ -21,7 +21,7 @@ const (
 // Submission is one job as it is asked for.
 type Submission struct {
 	Type      string
-	Payload   []byte // JSON
+	Payload   []byte // JSON; its bad fields are named "payload.to[1]"
 	Queue     string // the type's own when empty
 	Delay     time.Duration
 	RunAt     time.Time // absolute form of Delay; at most one of them
@@ -63,13 +63,15 @@ func (s *Service) Accept(ctx context.Context, who Caller, sub Submission) (Accep
 	return s.accept(ctx, who, []Submission{sub}, false, true)
 }
 
-// AcceptAll takes several jobs durably, all or none.
+// AcceptAll takes several jobs durably, all or none. A job of an ephemeral type
+// is refused among others, since SQL cannot take it back from Redis.
 func (s *Service) AcceptAll(ctx context.Context, who Caller, subs []Submission) (Accepted, error) {
 	return s.accept(ctx, who, subs, true, true)
 }
 
 // AcceptEach takes each of several jobs on its own: a refused one has Err set
-// in its place.
+// in its place. Where every one is refused nothing is written, the idempotency
+// key neither: the request is judged anew when it is repeated.
 func (s *Service) AcceptEach(ctx context.Context, who Caller, subs []Submission) (Accepted, error) {
 	return s.accept(ctx, who, subs, true, false)
 }
@@ -84,6 +86,9 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 	errs := make([]error, len(subs))
 	for i, sub := range subs {
 		news[i], errs[i] = s.build(sub, who, now)
+		if errs[i] == nil && together && len(subs) > 1 && s.ephemeral(sub.Type) {
+			errs[i] = Invalid(tasks.Invalid{{Field: "type", Problem: "is ephemeral, and cannot be accepted all or none with other jobs"}})
+		}
 		if errs[i] != nil && together {
 			return Accepted{}, errs[i]
 		}
@@ -236,12 +241,23 @@ func (s *Service) build(sub Submission, who Caller, now time.Time) (New, error) 
 	var err error
 	n.Payload, n.Recipient, err = typ.Canonical(sub.Payload)
 	if err != nil {
-		bad = append(bad, Invalid(err).Fields...)
+		bad = append(bad, belowPayload(Invalid(err).Fields)...)
 	}
 	if err := bad.OrNil(); err != nil {
 		return n, Invalid(err)
 	}
 	return n, nil
+}
+
+// belowPayload names a payload's fields as parts of the submission, whose own
+// fields may have the same names.
+func belowPayload(fields tasks.Invalid) tasks.Invalid {
+	for i, f := range fields {
+		if f.Field != "payload" { // the whole of it
+			fields[i].Field = "payload." + f.Field
+		}
+	}
+	return fields
 }
 
 func checkTimes(bad *tasks.Invalid, sub Submission, now time.Time) {

@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +44,7 @@ func TestAcceptNamesEachBadField(t *testing.T) {
 		{"far time", caller, with(func(s *job.Submission) { s.RunAt = time.Now().Add(job.MaxDelay + time.Hour) }), []string{"run_at"}},
 		{"past expiry", caller, with(func(s *job.Submission) { s.ExpiresAt = time.Now().Add(-time.Second) }), []string{"expires_at"}},
 		{"expiry before it runs", caller, with(func(s *job.Submission) { s.Delay, s.ExpiresAt = time.Hour, time.Now().Add(time.Minute) }), []string{"expires_at"}},
-		{"payload", caller, with(func(s *job.Submission) { s.Payload = []byte(`{"sleep_ms":-1}`) }), []string{"sleep_ms"}},
+		{"payload", caller, with(func(s *job.Submission) { s.Payload = []byte(`{"sleep_ms":-1}`) }), []string{"payload.sleep_ms"}},
 		{"payload's field", caller, with(func(s *job.Submission) { s.Payload = []byte(`{"nap":1}`) }), []string{"payload.nap"}},
 		{"payload's form", caller, with(func(s *job.Submission) { s.Payload = []byte(`{`) }), []string{"payload"}},
 		{"payload's size", caller, with(func(s *job.Submission) {
@@ -55,7 +56,7 @@ func TestAcceptNamesEachBadField(t *testing.T) {
 		{"key of an ephemeral job", keyed("k"), job.Submission{Type: "noop:ephemeral"}, []string{"Idempotency-Key"}},
 		{"expiry of an ephemeral job", caller, job.Submission{Type: "noop:ephemeral", ExpiresAt: time.Now().Add(time.Hour)}, []string{"expires_at"}},
 		{"several", caller, job.Submission{Type: "email:send", Queue: "nowhere", Delay: -1, Payload: []byte(`{"to":["x"],"subject":"a\nb"}`)},
-			[]string{"delay", "queue", "subject", "text", "to[0]"}},
+			[]string{"delay", "payload.subject", "payload.text", "payload.to[0]", "queue"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
@@ -106,8 +107,17 @@ func TestAcceptAllIsAllOrNone(t *testing.T) {
 	if _, err := r.AcceptAll(t.Context(), caller, []job.Submission{noop(), {Type: "none"}}); !slices.Equal(fields(err), []string{"type"}) {
 		t.Errorf("the error is %v", err)
 	}
-	if all, _ := r.List(t.Context(), job.Filter{Limit: 10}); len(all) != 0 {
-		t.Errorf("%d jobs were written", len(all))
+	ephemeral := job.Submission{Type: "noop:ephemeral"}
+	for _, subs := range [][]job.Submission{{noop(), ephemeral}, {ephemeral, ephemeral}} {
+		if _, err := r.AcceptAll(t.Context(), caller, subs); !slices.Equal(fields(err), []string{"type"}) {
+			t.Errorf("with an ephemeral job the error is %v", err)
+		}
+	}
+	if all, _ := r.List(t.Context(), job.Filter{Limit: 10}); len(all) != 0 || len(r.redis.Sent()) != 0 {
+		t.Errorf("%d jobs were written, %d sent", len(all), len(r.redis.Sent()))
+	}
+	if _, err := r.AcceptAll(t.Context(), caller, []job.Submission{ephemeral}); err != nil || len(r.redis.Sent()) != 1 {
+		t.Errorf("an ephemeral job alone: %v, %d sent", err, len(r.redis.Sent()))
 	}
 }
 
@@ -198,6 +208,9 @@ func TestListChecksItsFilter(t *testing.T) {
 		{job.Filter{Limit: 0}, "limit"},
 		{job.Filter{Limit: job.MaxPage + 1}, "limit"},
 		{job.Filter{Limit: 1, Status: "sleeping"}, "state"},
+		{job.Filter{Limit: 1, Recipient: "a\x00"}, "recipient"},
+		{job.Filter{Limit: 1, Type: "\xff"}, "type"},
+		{job.Filter{Limit: 1, Queue: "\xc3("}, "queue"},
 	} {
 		if _, err := r.List(t.Context(), c.filter); !slices.Equal(fields(err), []string{c.want}) {
 			t.Errorf("%+v: %v, want field %s", c.filter, err, c.want)
@@ -241,6 +254,23 @@ func TestOutbox(t *testing.T) {
 	late := r.accept(t, noop()) // accepted all the same; reconcile will send it
 	if j := r.find(t, late); j.Dispatched {
 		t.Error("a job accepted after the stop is known as dispatched")
+	}
+}
+
+func TestStopWithoutStart(t *testing.T) {
+	r := newRig(t)
+	r.accept(t, noop())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := r.Stop(ctx); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	r.Start() // too late: it must leave no goroutine behind
+	if err := r.Stop(ctx); err != nil {
+		t.Errorf("stopping again: %v", err)
+	}
+	if sent := r.redis.Sent(); len(sent) != 0 {
+		t.Errorf("%d tasks were sent", len(sent))
 	}
 }
 

@@ -56,11 +56,12 @@ type outbox struct {
 	disp  Dispatcher
 	log   *slog.Logger
 
-	mu     sync.RWMutex // guards closed against senders into in
-	closed bool
-	in     chan []Task
-	sent   chan []Task
-	done   chan struct{}
+	mu      sync.RWMutex // guards closed against senders into in
+	started bool
+	closed  bool
+	in      chan []Task
+	sent    chan []Task
+	done    chan struct{}
 }
 
 func newOutbox(store Store, disp Dispatcher, log *slog.Logger) *outbox {
@@ -72,7 +73,14 @@ func newOutbox(store Store, disp Dispatcher, log *slog.Logger) *outbox {
 	}
 }
 
+// start begins to send, once, and not after stop.
 func (o *outbox) start() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.started || o.closed {
+		return
+	}
+	o.started = true
 	var senders sync.WaitGroup
 	for range dispatchers {
 		senders.Go(func() {
@@ -85,14 +93,19 @@ func (o *outbox) start() {
 	go o.mark()
 }
 
-// stop sends what was handed over before, as long as ctx lasts, and ends.
+// stop sends what was handed over before, as long as ctx lasts, and ends; one
+// that was not started has nobody to send it.
 func (o *outbox) stop(ctx context.Context) error {
 	o.mu.Lock()
 	if !o.closed {
 		o.closed = true
 		close(o.in)
 	}
+	started := o.started
 	o.mu.Unlock()
+	if !started {
+		return nil
+	}
 	select {
 	case <-o.done:
 		return nil

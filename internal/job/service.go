@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -92,6 +94,11 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Job, error) {
 	}
 	if f.Limit < 1 || f.Limit > MaxPage {
 		bad.Add("limit", fmt.Sprintf("must be from 1 to %d", MaxPage))
+	}
+	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient} {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // what PostgreSQL refuses
+			bad.Add(field, "must be UTF-8 without NUL")
+		}
 	}
 	if err := bad.OrNil(); err != nil {
 		return nil, Invalid(err)
