@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -150,7 +149,7 @@ func (in *emailRequest) payloads(m tasks.Email) ([]payload, error) {
 		}
 		seen[recipient] = true
 		m.Rcpt = addr
-		raw, err := json.Marshal(m)
+		raw, err := encodeJSON(m)
 		if err != nil {
 			return nil, fmt.Errorf("encoding the mail: %w", err)
 		}
@@ -187,15 +186,14 @@ func (in *emailRequest) renamed(err error) error {
 			return "priority"
 		case field == "run_at":
 			return "send_at"
-		case field == "payload":
-			return "body"
 		}
 		return field
 	})
 }
 
-// renameFields returns err with other names for its fields; an empty one
-// drops the field, unless it is the only one.
+// renameFields returns err with the names that its fields have in a request
+// whose own fields the payload's are: without "payload.", and then as name
+// says. An empty one drops the field, unless it is the only one.
 func renameFields(err error, name func(string) string) error {
 	var e *job.Error
 	if !errors.As(err, &e) || len(e.Fields) == 0 {
@@ -203,7 +201,10 @@ func renameFields(err error, name func(string) string) error {
 	}
 	var out tasks.Invalid
 	for _, f := range e.Fields {
-		if n := name(f.Field); n != "" {
+		if f.Field == "payload" {
+			f.Field = "body"
+		}
+		if n := name(strings.TrimPrefix(f.Field, "payload.")); n != "" {
 			out.Add(n, f.Problem)
 		}
 	}

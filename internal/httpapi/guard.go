@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -62,6 +63,30 @@ func addressKey(r *http.Request) string {
 		}
 	}
 	return "addr:" + addr.String()
+}
+
+// onlyLocalHost refuses requests that name a host other than this machine or
+// that of publicURL. An open API listens on loopback only, but a page in a
+// browser there reaches it as its own origin once the page's domain resolves
+// to 127.0.0.1 (DNS rebinding); what gives it away is the Host header.
+func onlyLocalHost(publicURL string) func(http.Handler) http.Handler {
+	public := ""
+	if u, err := url.Parse(publicURL); err == nil {
+		public = u.Hostname()
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			host := (&url.URL{Host: r.Host}).Hostname()
+			ip, _ := netip.ParseAddr(host)
+			ours := strings.EqualFold(host, "localhost") || ip.Unmap().IsLoopback() || public != "" && strings.EqualFold(host, public)
+			if !ours {
+				newProblem(http.StatusForbidden, job.CodeForbidden, "without API keys this service answers to localhost and loopback addresses only, "+
+					"and to the host of POSTRIDER_PUBLIC_URL; the request names another host").write(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // keepPrivate keeps answers, which name recipients, out of caches.

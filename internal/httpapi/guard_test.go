@@ -70,6 +70,43 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestOpenAPIAnswersLocalHostsOnly holds that a page whose domain resolves to
+// 127.0.0.1 reaches nothing, mounts neither.
+func TestOpenAPIAnswersLocalHostsOnly(t *testing.T) {
+	mount := func(o *Options) {
+		o.Config.PublicURL = "https://Post.example.org/base"
+		o.Mounts = map[string]http.Handler{"/dev/mail/*": http.NotFoundHandler()}
+	}
+	open, closed := serve(t, mount), serve(t, mount, withKeys(t))
+	for host, local := range map[string]bool{
+		"localhost": true, "LocalHost:8080": true, "127.0.0.1": true, "127.0.0.1:8080": true, "127.9.9.9:1": true,
+		"[::1]": true, "[::1]:8080": true, "[::ffff:127.0.0.1]:1": true, "post.example.org": true, "POST.example.org:8443": true,
+		"": false, "attacker.example": false, "attacker.example:8080": false, "localhost.attacker.example": false,
+		"127.0.0.1.attacker.example:80": false, "post.example.org.attacker.example": false, "192.0.2.1": false, "0.0.0.0:8080": false,
+		"[::]:8080": false, "localhost:80:80": false, "localhost@attacker.example": false,
+	} {
+		for _, path := range []string{"/jobs", "/openapi.json", "/dev/mail/messages", "/nothing"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Host = host
+			a := open.send(r)
+			if refused := a.status == http.StatusForbidden; refused == local {
+				t.Errorf("%s of host %q is answered with %d", path, host, a.status)
+			}
+			if !local && !strings.Contains(a.want(http.StatusForbidden).str("detail"), "POSTRIDER_PUBLIC_URL") {
+				t.Errorf("the reason is not told: %s", a.text)
+			}
+			r.Header.Set("X-API-Key", "reader-secret-0000")
+			if a := closed.send(r); a.status == http.StatusForbidden {
+				t.Errorf("with keys, %s of host %q is answered with %d", path, host, a.status)
+			}
+		}
+	}
+	// Without a public URL there is no host to be empty like.
+	r := httptest.NewRequest(http.MethodGet, "/jobs", nil)
+	r.Host = ""
+	serve(t).send(r).want(http.StatusForbidden)
+}
+
 func TestMediaTypes(t *testing.T) {
 	s := serve(t)
 	send := func(contentType string, more ...string) answer {
@@ -335,7 +372,7 @@ func TestClientThatLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Half a body, then gone.
-	fmt.Fprintf(conn, "POST /jobs/send-email HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(shortMail), shortMail[:10])
+	fmt.Fprintf(conn, "POST /jobs/send-email HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(shortMail), shortMail[:10])
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +410,7 @@ func TestSlowBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	fmt.Fprint(conn, "POST /jobs/send-email HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+	fmt.Fprint(conn, "POST /jobs/send-email HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
 	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
 	// They see the whole path, are logged and counted as the API is, and guard
-	// themselves.
+	// themselves; only the Host header of an open API is checked for them.
 	Mounts map[string]http.Handler
 }
 
@@ -68,6 +68,9 @@ func New(o Options) (_ http.Handler, err error) {
 
 	r := chi.NewRouter()
 	r.Use(clientAddress(o.Config.TrustedProxies), seen.observe, seen.survivePanics)
+	if o.Keys.Open() {
+		r.Use(onlyLocalHost(o.Config.PublicURL))
+	}
 	if len(o.Config.CORSOrigins) > 0 {
 		r.Use(cors.New(corsOptions(o.Config.CORSOrigins)).Handler)
 	}

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
@@ -33,36 +31,11 @@ func (in *jobRequest) submission() job.Submission {
 }
 
 func (a *api) postJob(ctx context.Context, who job.Caller, in jobRequest) (acceptance, error) {
-	sub := in.submission()
-	got, err := a.jobs.Accept(ctx, who, sub)
+	got, err := a.jobs.Accept(ctx, who, in.submission())
 	if err != nil {
-		return acceptance{}, a.belowPayload(sub, err)
+		return acceptance{}, err
 	}
 	return acceptedOne(got, "Job", "Job scheduled to run", timing{in.Delay, in.RunAt}), nil
-}
-
-// belowPayload puts "payload." before the fields of err that are the
-// payload's: a notification and a job both have a type. The domain names the
-// job's own fields first and the payload's after them; how many there are of
-// these, the payload tells when asked again.
-func (a *api) belowPayload(sub job.Submission, err error) error {
-	var e *job.Error
-	typ, known := a.types.Lookup(sub.Type)
-	if !known || !errors.As(err, &e) || len(e.Fields) == 0 {
-		return err
-	}
-	var theirs tasks.Invalid
-	if _, err := typ.Decode(sub.Payload); err != nil {
-		theirs = job.Invalid(err).Fields
-	}
-	own := len(e.Fields) - len(theirs)
-	i := -1
-	return renameFields(err, func(field string) string {
-		if i++; i < own || field == "payload" || strings.HasPrefix(field, "payload.") {
-			return field
-		}
-		return "payload." + field
-	})
 }
 
 // batchRequest is the body of POST /jobs/batch as it is documented. It is read
@@ -115,7 +88,7 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 	var ours error // the first refusal that is no fault of the caller's
 	for i, j := range got.Jobs {
 		if j.Err != nil {
-			p := problemOf(a.belowPayload(subs[i], j.Err))
+			p := problemOf(j.Err)
 			if p.Status >= http.StatusInternalServerError && ours == nil {
 				ours = j.Err
 			}

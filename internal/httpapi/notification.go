@@ -26,7 +26,7 @@ type notificationRequest struct {
 }
 
 func (a *api) sendNotification(ctx context.Context, who job.Caller, in notificationRequest) (acceptance, error) {
-	raw, err := json.Marshal(tasks.Notification{
+	raw, err := encodeJSON(tasks.Notification{
 		ReceiverID: in.ReceiverID, Room: in.Room, Everyone: in.Everyone,
 		Message: in.Message, Type: in.Type, Data: in.Data,
 	})

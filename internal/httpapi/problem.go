@@ -181,12 +181,20 @@ func fieldOf(d *huma.ErrorDetail) tasks.FieldError {
 // writeJSON writes v in one piece. The error is a value that cannot be
 // encoded; a write that fails is none, since its reader has gone.
 func writeJSON(w interface{ Write([]byte) (int, error) }, v any) error {
+	text, err := encodeJSON(v)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	_, _ = w.Write(text)
+	return nil
+}
+
+// encodeJSON is json.Marshal that leaves <, > and & as they are, with a line's
+// end behind it: escaped, HTML would weigh more than its sender sent.
+func encodeJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("encoding the answer: %w", err)
-	}
-	_, _ = w.Write(buf.Bytes())
-	return nil
+	err := enc.Encode(v)
+	return buf.Bytes(), err
 }
