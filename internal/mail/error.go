@@ -113,8 +113,12 @@ func refusal(op, host string, reply *textproto.Error) *Error {
 		// one, says nothing about the message: it must wait, not be destroyed.
 		e.Kind = Temporary
 		e.Err = errors.New("the server refused the login: check user and password in SMTP_URL")
-	case op == opTLS || op == opAuth:
-		e.Kind = Temporary // the relay's set-up, not the message
+	case op == opConnect || op == opTLS || op == opAuth:
+		// What is refused is the session or our set-up, before a message was
+		// named: RFC 5321 §3.1 has 554 for a greeting that serves nobody, §4.3.2
+		// has 550 for EHLO. A relay that is being mended, or has us on a list for
+		// an hour, must not cost the messages.
+		e.Kind = Temporary
 	case reply.Code/100 == 4:
 		e.Kind = Temporary
 	case reply.Code/100 == 5:

@@ -92,7 +92,7 @@ func TestEveryVerbFails(t *testing.T) {
 	faults := []struct {
 		name   string
 		action testkit.SMTPAction
-		before Kind // at a verb before the dot
+		before Kind // from MAIL on, before the dot
 		dot    Kind
 		code   int
 	}{
@@ -131,7 +131,7 @@ func TestEveryVerbFails(t *testing.T) {
 				switch step.op {
 				case opDot:
 					want = fault.dot
-				case opTLS, opAuth: // the set-up is at fault, never the message
+				case opConnect, opTLS, opAuth: // the session is refused, never the message
 					want = Temporary
 				}
 				if e.Kind != want || e.Op != step.op || e.Code != fault.code || e.BadAddress {
