@@ -50,7 +50,8 @@ type SMTPMail struct {
 	TLS        bool
 }
 
-// SMTPOption configures a server at its making.
+// SMTPOption configures a server at its making. One may serve several servers
+// at once.
 type SMTPOption func(*SMTP)
 
 // SMTPOfferTLS makes the server offer STARTTLS.
@@ -62,12 +63,10 @@ func SMTPImplicitTLS() SMTPOption { return func(s *SMTP) { s.implicitTLS = true 
 // SMTPLogin makes the server offer AUTH with the mechanisms (PLAIN, LOGIN,
 // CRAM-MD5; PLAIN and LOGIN when none is named), and refuse MAIL before it.
 func SMTPLogin(user, password string, mechanisms ...string) SMTPOption {
-	return func(s *SMTP) {
-		if len(mechanisms) == 0 {
-			mechanisms = []string{"PLAIN", "LOGIN"}
-		}
-		s.user, s.password, s.mechanisms = user, password, mechanisms
+	if len(mechanisms) == 0 {
+		mechanisms = []string{"PLAIN", "LOGIN"}
 	}
+	return func(s *SMTP) { s.user, s.password, s.mechanisms = user, password, mechanisms }
 }
 
 // SMTPExtension adds lines to the EHLO reply, for example "SMTPUTF8".

@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -134,4 +135,19 @@ func TestSMTPEndsAtCRLFDotCRLFOnly(t *testing.T) {
 	if mails := s.Mails(); len(mails) != 1 || !strings.HasSuffix(string(mails[0].Data), "a\n.\nb\n.\r\nc\r\n") {
 		t.Errorf("got %+v", mails)
 	}
+}
+
+// TestSMTPOptionsAreShared: a table test makes its servers of one option, side
+// by side; the race detector tells.
+func TestSMTPOptionsAreShared(t *testing.T) {
+	options := []SMTPOption{SMTPLogin("ann", "s3cret"), SMTPExtension("SMTPUTF8"), SMTPOfferTLS()}
+	var made sync.WaitGroup
+	for range 8 {
+		made.Go(func() {
+			if s := NewSMTP(t, options...); !strings.Contains(s.URL(), "ann:s3cret@") {
+				t.Errorf("the URL is %s", s.URL())
+			}
+		})
+	}
+	made.Wait()
 }
