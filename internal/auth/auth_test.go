@@ -20,7 +20,7 @@ const (
 func load(t *testing.T, keys string) *auth.Keys {
 	t.Helper()
 	var cfg auth.Config
-	if _, err := config.Load(&cfg, []string{"POSTRIDER_API_KEYS=" + keys}); err != nil {
+	if _, err := config.Load(&cfg, []string{"POSTRIDER_API_KEYS=" + keys}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return auth.NewKeys(cfg)
@@ -30,7 +30,7 @@ func TestParse(t *testing.T) {
 	var cfg auth.Config
 	if _, err := config.Load(&cfg, []string{
 		"POSTRIDER_API_KEYS=shop:" + shopSecret + ":jobs:write+jobs:read,\nops:" + opsSecret + ":admin,\n",
-	}); err != nil {
+	}, nil); err != nil {
 		t.Fatal(err)
 	}
 	var got []auth.Principal
@@ -62,7 +62,7 @@ func TestParseErrorsNameTheEntryAndNoSecret(t *testing.T) {
 		"nothing but commas": {" , ", "holds no key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := config.Load(&auth.Config{}, []string{"POSTRIDER_API_KEYS=" + test.keys})
+			_, err := config.Load(&auth.Config{}, []string{"POSTRIDER_API_KEYS=" + test.keys}, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "POSTRIDER_API_KEYS: ") {
 				t.Fatalf("got %v, want POSTRIDER_API_KEYS: … %s", err, test.want)
 			}

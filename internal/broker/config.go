@@ -22,6 +22,7 @@ const maxConcurrency = 10_000
 //	unix://user:password@/path/to/socket?db=N
 //	redis+sentinel://user:password@host1,host2/master/db?sentinel_username=…&sentinel_password=…
 //	redis+cluster://user:password@host1,host2
+//	embedded: (one-process postrider alone: a Redis within the process, in memory)
 type Config struct {
 	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS"`
 	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time"`
@@ -30,12 +31,22 @@ type Config struct {
 // Validate reports what cannot work, by the variable's name and without the
 // URL, which may hold a password.
 func (c Config) Validate() error {
-	_, err := parseURL(c.RedisURL)
+	var err error
+	if !c.Embedded() {
+		_, err = parseURL(c.RedisURL)
+	}
 	if len(c.Queues) == 0 {
 		err = errors.Join(err, errors.New("POSTRIDER_QUEUES must name one queue at least, such as default=10"))
 	}
 	return err
 }
+
+// Embedded reports whether Redis is to be one within the process; its URL is
+// then what [Embedded] returns.
+func (c Config) Embedded() bool { return c.RedisURL == EmbeddedURL }
+
+// EmbeddedURL as REDIS_URL asks for a Redis within the process.
+const EmbeddedURL = "embedded:"
 
 // Queue is one queue and how many of its jobs a worker process runs at a time,
 // from 1 to 10,000.

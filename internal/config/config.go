@@ -41,22 +41,36 @@ type Report struct {
 }
 
 // Load fills the struct that dst points to from environ (as os.Environ gives
-// it) and validates it. Every secret NAME can instead be given as NAME_FILE, a
+// it) and validates it. defaults, by variable, stand in for those of the tags:
+// a program's own; it may be nil. Every secret NAME can instead be given as NAME_FILE, a
 // file whose content it is, less one newline at its end.
 //
 // The error joins all that is wrong, each part naming its variable; the report
 // is there all the same, so that it can be shown. Only for a dst that is no
 // well-formed settings struct, a programmer's mistake, is there none.
-func Load(dst any, environ []string) (*Report, error) {
+func Load(dst any, environ []string, defaults map[string]string) (*Report, error) {
 	root, err := walk(dst)
 	if err != nil {
 		return nil, err
 	}
 	values := env.ToMap(environ)
+	root.override(defaults)
 	report := &Report{}
 	err = root.load(values, &report.settings)
 	report.Warnings = unknown(report.settings, values)
 	return report, err
+}
+
+// override puts defaults in place of those of the tags.
+func (s *section) override(defaults map[string]string) {
+	for i := range s.settings {
+		if v, ok := defaults[s.settings[i].name]; ok {
+			s.settings[i].fallback = v
+		}
+	}
+	for _, inner := range s.sections {
+		inner.override(defaults)
+	}
 }
 
 // load fills a section and the ones inside it, then validates it if all of it

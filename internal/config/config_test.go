@@ -65,7 +65,7 @@ func TestLoad(t *testing.T) {
 	_, err := config.Load(&got, []string{
 		"POSTRIDER_SMTP_TIMEOUT=1m30s", "POSTRIDER_QUEUES=default=7", "POSTRIDER_PLAIN=true",
 		"POSTRIDER_ORIGINS=https://a.example,https://b.example", "POSTRIDER_RETRIES=", "PATH=/bin",
-	})
+	}, nil)
 	want := settings{
 		Mail:    mailSection{Timeout: 90 * time.Second},
 		Queues:  queues{"default": 7},
@@ -77,8 +77,12 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}
 	var defaults settings
-	if _, err := config.Load(&defaults, nil); err != nil || !reflect.DeepEqual(defaults.Queues, queues{"email": 20, "bulk": 10}) {
+	if _, err := config.Load(&defaults, nil, nil); err != nil || !reflect.DeepEqual(defaults.Queues, queues{"email": 20, "bulk": 10}) {
 		t.Errorf("the default of a type of its own: %v, %v", defaults.Queues, err)
+	}
+	own := map[string]string{"POSTRIDER_RETRIES": "7", "SMTP_URL": "smtp://localhost"}
+	if _, err := config.Load(&defaults, []string{"SMTP_URL=smtp://mail.example"}, own); err != nil || defaults.Retries != 7 || defaults.Mail.URL != "smtp://mail.example" {
+		t.Errorf("with a program's own defaults: %+v, %v", defaults, err)
 	}
 }
 
@@ -101,7 +105,7 @@ func TestLoadErrors(t *testing.T) {
 			[]string{"POSTRIDER_SMTP_TIMEOUT: want more", "POSTRIDER_PLAIN"}, "want at most"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			report, err := config.Load(&settings{}, strings.Fields(test.env))
+			report, err := config.Load(&settings{}, strings.Fields(test.env), nil)
 			if err == nil || report == nil {
 				t.Fatalf("got %v and report %v, want an error and a report", err, report)
 			}
@@ -128,7 +132,7 @@ func TestSecretFiles(t *testing.T) {
 	}
 	for content, want := range map[string]string{"a key": "a key", "a key\n": "a key", "a key\r\n": "a key", "two\n\n": "two\n"} {
 		var got settings
-		report, err := config.Load(&got, []string{"POSTRIDER_API_KEYS_FILE=" + write("keys", content)})
+		report, err := config.Load(&got, []string{"POSTRIDER_API_KEYS_FILE=" + write("keys", content)}, nil)
 		if err != nil || got.Keys != want || len(report.Warnings) > 0 {
 			t.Errorf("file %q: got %q, %v, %v; want %q", content, got.Keys, err, report.Warnings, want)
 		}
@@ -139,7 +143,7 @@ func TestSecretFiles(t *testing.T) {
 		"empty":        {"SMTP_URL_FILE=" + write("empty", "\n"), "SMTP_URL_FILE: the file "},
 		"bad contents": {"POSTRIDER_PIN_FILE=" + write("pin", "hunter2\n"), "POSTRIDER_PIN: the secret is not a whole number"},
 	} {
-		_, err := config.Load(&settings{}, strings.Fields(test.env))
+		_, err := config.Load(&settings{}, strings.Fields(test.env), nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
@@ -149,7 +153,7 @@ func TestSecretFiles(t *testing.T) {
 func TestUnknownNamesWarn(t *testing.T) {
 	report, err := config.Load(&settings{}, []string{
 		"POSTRIDER_QUEUE=a=1", "POSTRIDER_API_KEY_FILE=x", "POSTRIDER_SOMETHING_ELSE=1", "OTHER_QUEUE=1", "POSTRIDER_PLAIN=0",
-	})
+	}, nil)
 	want := []string{
 		"POSTRIDER_API_KEY_FILE is not a setting and has no effect; is POSTRIDER_API_KEYS_FILE meant?",
 		"POSTRIDER_QUEUE is not a setting and has no effect; is POSTRIDER_QUEUES meant?",
@@ -163,7 +167,7 @@ func TestUnknownNamesWarn(t *testing.T) {
 func TestDump(t *testing.T) {
 	report, err := config.Load(&settings{}, []string{
 		"SMTP_URL=smtps://bob:hunter2@mail.example:465", "POSTRIDER_API_KEYS=shop:hunter2:admin", "POSTRIDER_RETRIES=5",
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +226,7 @@ func TestProgrammersMistakes(t *testing.T) {
 			A chan int `env:"A" help:"a" envDefault:"x"`
 		}{}, `A: "x" is not a chan int`},
 	} {
-		if _, err := config.Load(test.dst, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := config.Load(test.dst, nil, nil); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 	}

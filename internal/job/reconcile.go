@@ -98,7 +98,7 @@ func (s *Service) reconcile(ctx context.Context, r *Reconciler) error {
 		if !lost {
 			continue
 		}
-		s.log.Warn("redis may have lost tasks; sending again what it does not know", "queue", queue)
+		s.log.Debug("redis may have lost tasks; sending again what it does not know", "queue", queue)
 		if _, err := s.resendUnknown(ctx, queue, -1, Cursor{}, 0, "redis_lost"); err != nil {
 			return errors.Join(append(errs, err)...)
 		}

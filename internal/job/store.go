@@ -2,6 +2,8 @@ package job
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/postrider/postrider/tasks"
@@ -198,7 +200,20 @@ type Cursor struct {
 
 // Retention says how long what is over is kept.
 type Retention struct {
-	Done   time.Duration // done jobs
-	Bodies time.Duration // payloads of done jobs
-	Failed time.Duration // jobs that ended otherwise
+	Done   time.Duration `env:"POSTRIDER_KEEP_DONE" envDefault:"720h" help:"how long done jobs are kept"`
+	Bodies time.Duration `env:"POSTRIDER_KEEP_BODIES" envDefault:"168h" help:"how long what done jobs carried (addresses, texts) is kept"`
+	Failed time.Duration `env:"POSTRIDER_KEEP_FAILED" envDefault:"2160h" help:"how long jobs are kept that failed or ended otherwise"`
+}
+
+// Validate reports every setting that cannot work, by its variable's name.
+func (r Retention) Validate() error {
+	var errs []error
+	for name, d := range map[string]time.Duration{
+		"POSTRIDER_KEEP_DONE": r.Done, "POSTRIDER_KEEP_BODIES": r.Bodies, "POSTRIDER_KEEP_FAILED": r.Failed,
+	} {
+		if d < time.Minute {
+			errs = append(errs, fmt.Errorf("%s must be a minute at least, and is %s", name, d))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -27,13 +27,13 @@ func TestRate(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	var cfg Config
-	if _, err := config.Load(&cfg, []string{"POSTRIDER_RATE_LIMIT_ADDR=off"}); err != nil {
+	if _, err := config.Load(&cfg, []string{"POSTRIDER_RATE_LIMIT_ADDR=off"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Key != (Rate{6000, time.Minute}) || !cfg.Addr.Off() {
 		t.Errorf("got %v and %v, want 6000/m and off", cfg.Key, cfg.Addr)
 	}
-	_, err := config.Load(&cfg, []string{"POSTRIDER_RATE_LIMIT_KEY=much"})
+	_, err := config.Load(&cfg, []string{"POSTRIDER_RATE_LIMIT_KEY=much"}, nil)
 	if err == nil || !strings.Contains(err.Error(), `POSTRIDER_RATE_LIMIT_KEY: "much" is not a rate`) {
 		t.Errorf("got %v", err)
 	}

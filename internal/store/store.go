@@ -29,11 +29,11 @@ type Config struct {
 // SQLite reports whether the URL names a SQLite file.
 func (c Config) SQLite() bool { return strings.HasPrefix(c.URL, "sqlite:") }
 
-// Validate checks the form of DATABASE_URL.
+// Validate checks the form of DATABASE_URL. An empty one is fine here, since
+// a program may have a default of its own: it is Open that needs one.
 func (c Config) Validate() error {
 	switch {
 	case c.URL == "":
-		return errors.New("DATABASE_URL must be set: postgres://user:password@host/name, or sqlite:PATH for the one-process postrider")
 	case c.SQLite():
 		if path := strings.TrimPrefix(c.URL, "sqlite:"); path == "" || strings.Contains(path, ":memory:") || strings.ContainsAny(path, "?#") {
 			return errors.New("DATABASE_URL: sqlite: must be followed by the path of a file")
@@ -84,6 +84,9 @@ var _ job.Store = (*Store)(nil)
 // starts the committers. A SQLite file is locked for this process, and the
 // leases of the process before it are ended.
 func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store, err error) {
+	if c.URL == "" {
+		return nil, errors.New("DATABASE_URL is not set")
+	}
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 func defaults(t *testing.T) Config {
 	t.Helper()
 	var c struct{ Work Config }
-	if _, err := config.Load(&c, nil); err != nil {
+	if _, err := config.Load(&c, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return c.Work

@@ -5,11 +5,9 @@ package work
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -19,14 +17,13 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-// Options are what a Worker is made of; all are needed but Name.
+// Options are what a Worker is made of; all are needed.
 type Options struct {
 	Config   Config
 	Runner   job.Runner
 	Types    *tasks.Catalogue
 	Handlers []Binding
-	// Name tells this worker from all others in jobs and events; when empty it
-	// is made of the host's name, the process id and chance.
+	// Name tells this worker from all others, in jobs and events too.
 	Name    string
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -62,9 +59,6 @@ func New(o Options) (*Worker, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Name == "" {
-		o.Name = uniqueName()
-	}
 	log := o.Log.With("component", "work", "worker", o.Name)
 	handlers, err := bind(o.Types, o.Handlers, log)
 	if err != nil {
@@ -81,15 +75,6 @@ func New(o Options) (*Worker, error) {
 	w.halted, w.halt = context.WithCancel(context.Background())
 	w.life, w.die = context.WithCancel(context.Background())
 	return w, nil
-}
-
-// uniqueName is host-pid-random.
-func uniqueName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
 }
 
 // Name is the name that jobs and events know this worker by.

@@ -1,0 +1,27 @@
+// Command scheduler keeps the timetable and mends what crashes leave behind.
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/postrider/postrider/internal/app"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	check := flag.Bool("check-config", false, "print the settings, secrets hidden, and what is wrong with them")
+	flag.Parse()
+	sys := app.System{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
+	if *check {
+		return app.CheckConfig(app.Scheduler, sys)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return app.Run(ctx, app.Scheduler, sys)
+}

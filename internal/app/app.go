@@ -1,0 +1,287 @@
+// Package app builds each process from its parts, starts and stops them in
+// order. It is the one place where adapters meet.
+//
+// Read it in this order: role.go says which processes there are, config.go what
+// they can be told, app.go what a process is made of, serve.go what it answers,
+// main.go how it lives.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mailcatch"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/telemetry"
+	"github.com/postrider/postrider/internal/work"
+	"github.com/postrider/postrider/tasks"
+)
+
+// How long the parts may take to end. Together with the worker's own budget
+// they fit into POSTRIDER_CONTAINER_GRACE.
+const (
+	httpLimit  = 5 * time.Second
+	partLimit  = 2 * time.Second
+	redisStart = 3 * time.Second
+)
+
+// App is one process. Its parts live from New or Start to Stop.
+type App struct {
+	role  Role
+	name  string // tells this process from all others: host-pid-chance
+	cfg   Config
+	log   *slog.Logger
+	life  lifetime
+	fault chan error // a part that ended by itself
+
+	reg    *prometheus.Registry
+	health *telemetry.Health
+	types  *tasks.Catalogue
+	keys   *auth.Keys
+
+	redis    redis.UniversalClient
+	limiter  *limit.Limiter
+	store    *store.Store
+	broker   *broker.Client
+	jobs     *job.Service
+	catcher  *mailcatch.Server // nil unless mails are caught
+	sender   *mail.Sender      // nil in a process that sends none
+	handler  http.Handler
+	listener net.Listener
+
+	mu       sync.Mutex // one of Start and Stop at a time
+	stopped  bool
+	stopErr  error
+	stopOnce sync.Once
+}
+
+// New builds a process: it connects to what the settings name and listens, but
+// nothing is taken up before Start. When it fails, nothing stays behind.
+func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, err error) {
+	log = log.With("process", role.Name)
+	a := &App{
+		role: role, name: uniqueName(), cfg: cfg, log: log, fault: make(chan error, 4),
+		reg: telemetry.NewRegistry(), health: telemetry.NewHealth(log), keys: auth.NewKeys(cfg.Auth),
+	}
+	a.life.log = log
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if a.types, err = tasks.NewCatalogue(tasks.Builtin()...); err != nil {
+		return nil, fmt.Errorf("building the catalogue: %w", err)
+	}
+	for _, build := range []func(context.Context) error{
+		a.openRedis, a.openStore, a.buildJobs, a.openMail, a.openHTTP,
+	} {
+		if err := build(ctx); err != nil {
+			return nil, err
+		}
+	}
+	a.warn()
+	return a, nil
+}
+
+func uniqueName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
+}
+
+// openRedis connects to Redis, or starts one within the process. That a server
+// is away is no reason not to start: jobs are accepted without it.
+func (a *App) openRedis(ctx context.Context) error {
+	cfg := a.cfg.Broker
+	if cfg.Embedded() {
+		url, stop, err := broker.Embedded(a.log)
+		if err != nil {
+			return err
+		}
+		a.life.onStop("embedded redis", partLimit, func(context.Context) error { stop(); return nil })
+		cfg.RedisURL = url
+	}
+	rdb, err := broker.Connect(cfg)
+	if err != nil {
+		return err
+	}
+	a.redis = rdb
+	a.life.onStop("redis client", partLimit, func(context.Context) error { return rdb.Close() })
+	a.limiter = limit.New(rdb, a.log)
+	if err := a.reg.Register(a.limiter); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	if a.cfg.Broker.Embedded() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, redisStart)
+	defer cancel()
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		a.log.Warn("redis cannot be reached yet; going on without", "err", err)
+		return nil
+	}
+	warnings, err := broker.Check(ctx, rdb)
+	for _, w := range warnings {
+		a.log.Warn(w)
+	}
+	return err
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	st, err := store.Open(ctx, a.cfg.Store, a.log, store.Options{})
+	if err != nil {
+		return err
+	}
+	a.store = st
+	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
+	return nil
+}
+
+func (a *App) buildJobs(context.Context) error {
+	a.broker = broker.NewClient(broker.Options{
+		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
+		Margin: a.cfg.Work.StopGrace + work.SettleBudget,
+		Log:    a.log, Metrics: a.reg,
+	})
+	a.jobs = job.NewService(job.Options{
+		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
+		Log: a.log, Metrics: a.reg,
+	})
+	redisWeight := telemetry.Required
+	if a.role.API {
+		redisWeight = telemetry.Degraded // it accepts jobs all the same
+	}
+	a.health.Add("database", telemetry.Required, a.store.Ping)
+	a.health.Add("redis", redisWeight, a.broker.Ping)
+	return nil
+}
+
+// openMail makes the sender of a process that works, and where no server is
+// named and the role allows it, the mailbox that catches what is sent.
+func (a *App) openMail(ctx context.Context) (err error) {
+	if !a.role.Worker {
+		return nil
+	}
+	cfg := a.cfg.Mail
+	if cfg.URL == "" && a.role.CatchMail {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return fmt.Errorf("listening for the mail catcher: %w", err)
+		}
+		a.catcher = mailcatch.New(a.log)
+		a.serve("mail catcher", partLimit, func() error { return a.catcher.Serve(l) }, a.catcher.Shutdown)
+		cfg.URL = "smtp://" + l.Addr().String() + "?tls=none"
+	}
+	a.sender, err = mail.New(cfg, a.log)
+	return err
+}
+
+// warn tells an operator what works but may not be meant.
+func (a *App) warn() {
+	if a.role.API && a.keys.Open() {
+		a.log.Warn("POSTRIDER_API_KEYS is not set: the API is open to everything on this machine, and serves on loopback only")
+	}
+	for _, t := range a.types.Types() {
+		if !slices.Contains(a.cfg.Broker.Queues.Names(), t.Queue) {
+			a.log.Warn("a job type's queue is not in POSTRIDER_QUEUES: its jobs are refused unless they name another", "type", t.Name, "queue", t.Queue)
+		}
+	}
+}
+
+// Start sets the parts going. It can be called once, and not after Stop.
+func (a *App) Start() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return errors.New("starting: it was stopped before")
+	}
+	a.jobs.Start()
+	a.life.onStop("outbox", partLimit, a.jobs.Stop)
+	if !a.role.API { // its pages tell of the work until the work has ended
+		a.startHTTP()
+	}
+	if a.role.Scheduler {
+		a.startReconciler()
+	}
+	if a.role.Worker {
+		if err := a.startWorker(); err != nil {
+			return err
+		}
+	}
+	if a.role.API { // nothing new comes in while the work ends
+		a.startHTTP()
+	}
+	a.log.Info("started", "http", a.Addr())
+	return nil
+}
+
+func (a *App) startReconciler() {
+	r := job.NewReconciler(a.jobs, a.name, a.cfg.Keep)
+	r.Start()
+	a.life.onStop("reconciler", partLimit, r.Stop)
+}
+
+// startWorker stops in three steps: no more tasks are taken, running jobs end
+// or are given back, and Redis hears what became of them.
+func (a *App) startWorker() error {
+	worker, err := work.New(work.Options{
+		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Handlers: work.Builtin(a.sender),
+		Log: a.log, Metrics: a.reg,
+	})
+	if err != nil {
+		return err
+	}
+	server := broker.NewServer(broker.ServerOptions{
+		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
+		Handler: worker, OnCancel: worker.CancelHint, Log: a.log,
+	})
+	worker.Start()
+	// Bounded by itself; the limit is above what it can take.
+	limit := a.cfg.Work.ShutdownLimit + a.cfg.Work.StopGrace + work.SettleBudget + partLimit
+	a.life.onStop("worker", limit, func(ctx context.Context) error {
+		server.Quiet()
+		err := worker.Shutdown(ctx)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), partLimit)
+		defer cancel()
+		return errors.Join(err, server.Shutdown(bounded))
+	})
+	return server.Start()
+}
+
+// Fault delivers the error of a part that ended by itself: the process has to
+// be stopped.
+func (a *App) Fault() <-chan error { return a.fault }
+
+// Stop ends the parts in the opposite order of their start: new work first,
+// then running jobs, which finish or are given back, the connections last. It
+// is bounded by the budgets of the settings, and sooner by ctx. Later calls
+// return what the first did.
+func (a *App) Stop(ctx context.Context) error {
+	a.stopOnce.Do(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.stopped = true
+		a.health.Drain()
+		a.stopErr = a.life.stop(ctx)
+	})
+	return a.stopErr
+}

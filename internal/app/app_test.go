@@ -1,0 +1,180 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+// The whole product runs twice in one process, each with mails of its own.
+func TestBootTwiceAtOnce(t *testing.T) {
+	apps := []*App{
+		boot(t, Dev, "POSTRIDER_DATA_DIR="+t.TempDir()),
+		boot(t, Dev, "POSTRIDER_DATA_DIR="+t.TempDir()),
+	}
+	for i, a := range apps {
+		got := post(t, a.Addr(), "/jobs/send-email", email("user@example.com", fmt.Sprint("Welcome ", i)))
+		if got.Message != "Email task added to queue" || got.State != "queued" || got.Queue != "email" {
+			t.Errorf("answer %+v", got)
+		}
+		later := post(t, a.Addr(), "/jobs/schedule-email", `{"email":"user@example.com","subject":"Later","message":"m","delay":1000}`)
+		if later.State != "scheduled" || later.Message != "Email scheduled to be sent in 1 second" {
+			t.Errorf("answer %+v", later)
+		}
+	}
+	for i, a := range apps {
+		testkit.WaitFor(t, patienceInTests, "both mails", func() bool { return len(caught(t, a.Addr())) == 2 })
+		if got := caught(t, a.Addr()); !slices.Contains(got, fmt.Sprint("Welcome ", i)) || !slices.Contains(got, "Later") {
+			t.Errorf("process %d has the mails %q", i, got)
+		}
+		res, err := http.Get("http://" + a.Addr() + "/readyz")
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("readyz: %v, %v", res, err)
+		}
+		res.Body.Close()
+	}
+}
+
+// What was accepted before a stop runs after the next start, though the
+// embedded Redis has forgotten it.
+func TestRestartKeepsJobs(t *testing.T) {
+	dir := "POSTRIDER_DATA_DIR=" + t.TempDir()
+	first := boot(t, Dev, dir)
+	delayed := post(t, first.Addr(), "/jobs/schedule-email", `{"email":"user@example.com","subject":"Delayed","message":"m","delay":1500}`)
+	cut := post(t, first.Addr(), "/jobs", `{"type":"noop","payload":{"sleep_ms":1000}}`)
+	testkit.WaitFor(t, patienceInTests, "the noop to run", func() bool { return stateOf(t, first.Addr(), cut.ID) == "running" })
+	if err := first.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := boot(t, Dev, dir)
+	if got := stateOf(t, second.Addr(), cut.ID); got != "done" {
+		t.Errorf("the job that ran at the stop is %s: a stop waits for it", got)
+	}
+	testkit.WaitFor(t, patienceInTests, "the delayed mail", func() bool { return slices.Contains(caught(t, second.Addr()), "Delayed") })
+	testkit.WaitFor(t, patienceInTests, "its record", func() bool { return stateOf(t, second.Addr(), delayed.ID) == "done" })
+}
+
+// At the limit of a stop a running job is given back, uncharged, and runs
+// after the next start.
+func TestStopGivesBack(t *testing.T) {
+	dir := "POSTRIDER_DATA_DIR=" + t.TempDir()
+	first := boot(t, Dev, dir)
+	long := post(t, first.Addr(), "/jobs", `{"type":"noop","payload":{"sleep_ms":10000}}`)
+	testkit.WaitFor(t, patienceInTests, "the noop to run", func() bool { return stateOf(t, first.Addr(), long.ID) == "running" })
+	hurry, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := first.Stop(hurry); err != nil {
+		t.Fatal(err)
+	}
+	second := boot(t, Dev, dir)
+	var seen struct {
+		State    string `json:"state"`
+		Attempts int    `json:"attempts"`
+		Events   []struct {
+			Kind string `json:"kind"`
+			Code string `json:"code"`
+		} `json:"events"`
+	}
+	testkit.WaitFor(t, patienceInTests, "the job to run again", func() bool {
+		get(t, second.Addr(), "/jobs/"+long.ID, &seen)
+		return seen.State == "running"
+	})
+	if seen.Attempts != 0 {
+		t.Errorf("a job given back was charged %d attempts; its events: %+v", seen.Attempts, seen.Events)
+	}
+	cancelled, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+second.Addr()+"/jobs/"+long.ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(cancelled)
+	if err != nil || res.StatusCode >= 300 {
+		t.Fatalf("cancelling: %v, %v", res, err)
+	}
+	res.Body.Close()
+	testkit.WaitFor(t, patienceInTests, "the cancelled job to end", func() bool { return stateOf(t, second.Addr(), long.ID) == "cancelled" })
+}
+
+// A second process on the same data is told why it cannot start, and leaves
+// the first alone.
+func TestSecondRunIsRefused(t *testing.T) {
+	dir := "POSTRIDER_DATA_DIR=" + t.TempDir()
+	first := boot(t, Dev, dir)
+	cfg, _, err := Load(Dev, []string{dir, "POSTRIDER_HTTP_ADDR=127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(t.Context(), Dev, cfg, testkit.Logger(t))
+	if err == nil || !strings.Contains(err.Error(), "another postrider is running on") {
+		t.Errorf("the second run: %v", err)
+	}
+	post(t, first.Addr(), "/jobs", `{"type":"noop"}`)
+}
+
+// A process that cannot be built leaves nothing behind: neither a goroutine
+// (TestMain looks) nor the lock on its data.
+func TestNewLeavesNothingBehind(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := "POSTRIDER_DATA_DIR=" + t.TempDir()
+	cfg, _, err := Load(Dev, []string{dir, "POSTRIDER_HTTP_ADDR=" + taken.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Dev, cfg, testkit.Logger(t)); err == nil || !strings.Contains(err.Error(), "POSTRIDER_HTTP_ADDR") {
+		t.Fatalf("on a taken port: %v", err)
+	}
+	boot(t, Dev, dir)
+}
+
+func TestStartRacesStop(t *testing.T) {
+	for range 10 {
+		a := build(t, Dev, "POSTRIDER_DATA_DIR="+t.TempDir())
+		var both sync.WaitGroup
+		both.Go(func() { _ = a.Start() }) // an error when Stop was first
+		both.Go(func() {
+			if err := a.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if err := a.Start(); err == nil {
+			t.Error("it starts after Stop")
+		}
+	}
+}
+
+// The lifetime ends what was begun, the last first, whatever goes wrong.
+func TestLifetime(t *testing.T) {
+	l := &lifetime{log: testkit.Logger(t)}
+	var order []string
+	release := make(chan struct{})
+	step := func(name string, err error) {
+		l.onStop(name, time.Minute, func(context.Context) error { order = append(order, name); return err })
+	}
+	step("first", nil)
+	step("second", fmt.Errorf("broke"))
+	l.onStop("stuck", time.Millisecond, func(context.Context) error { <-release; return nil })
+	step("last", nil)
+	err := l.stop(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "stopping second: broke") || !strings.Contains(err.Error(), "stopping stuck") {
+		t.Errorf("error %v", err)
+	}
+	if !slices.Equal(order, []string{"last", "second", "first"}) {
+		t.Errorf("order %q", order)
+	}
+	if err := l.stop(t.Context()); err != nil {
+		t.Errorf("a second stop: %v", err)
+	}
+	close(release)
+}

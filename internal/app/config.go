@@ -1,0 +1,74 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/telemetry"
+	"github.com/postrider/postrider/internal/work"
+	"github.com/postrider/postrider/tasks"
+)
+
+// Config is every setting of every process, a section a package.
+type Config struct {
+	Broker  broker.Config
+	Store   store.Config
+	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set"`
+	Mail    mail.Config
+	HTTP    httpapi.Config
+	Auth    auth.Config
+	Limit   limit.Config
+	Work    work.Config
+	Keep    job.Retention
+	Log     telemetry.Config
+}
+
+// Load reads a role's settings from environ. The error joins all that is
+// wrong, each part naming its variable; the report can be shown all the same.
+func Load(r Role, environ []string) (Config, *config.Report, error) {
+	var c Config
+	report, err := config.Load(&c, environ, r.Defaults)
+	if err != nil {
+		return c, report, err
+	}
+	if r.OneProcess && c.Store.URL == "" {
+		c.Store.URL = "sqlite:" + filepath.Join(c.DataDir, "postrider.db")
+	}
+	return c, report, c.check(r)
+}
+
+// check finds what the sections cannot see: how they go together, in a process
+// of this role.
+func (c Config) check(r Role) error {
+	var errs []error
+	if !r.OneProcess {
+		if c.Store.URL == "" || c.Store.SQLite() {
+			errs = append(errs, fmt.Errorf("DATABASE_URL must name a PostgreSQL, postgres://user:password@host/name: %s shares its data with other processes, which SQLite cannot", r.Name))
+		}
+		if c.Broker.Embedded() {
+			errs = append(errs, fmt.Errorf("REDIS_URL must name a Redis server: %s shares its queues with other processes", r.Name))
+		}
+	}
+	if r.Worker && c.Mail.URL == "" && !r.CatchMail {
+		errs = append(errs, errors.New("SMTP_URL must name the mail server, smtp://user:password@host:port; only postrider dev does without, and catches the mails"))
+	}
+	if r.API {
+		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))
+	}
+	if r.Worker {
+		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))
+	}
+	return errors.Join(errs...)
+}
+
+// SettingsTable is every setting with its default and meaning, as Markdown.
+func SettingsTable() string { return config.Table(&Config{}) }

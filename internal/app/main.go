@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/telemetry"
+)
+
+// Exit codes of the programs.
+const (
+	exitOK    = 0
+	exitError = 1 // it could not start, or did not stop as it should
+	exitUsage = 2 // the settings or flags are wrong
+)
+
+// System is what a program is given by the operating system.
+type System struct {
+	Environ        []string
+	Stdout, Stderr io.Writer
+}
+
+// Run is the life of a process: it reads the settings, starts the role, waits
+// until ctx ends (a signal, to main) and stops. It returns the exit code.
+func Run(ctx context.Context, role Role, sys System) int {
+	cfg, report, err := Load(role, sys.Environ)
+	log := telemetry.NewLogger(sys.Stderr, cfg.Log)
+	if code := complain(sys, log, report, err); code != exitOK {
+		return code
+	}
+	a, err := New(ctx, role, cfg, log)
+	if err != nil {
+		log.Error("cannot start", "err", err)
+		return exitError
+	}
+	code := exitOK
+	if err := a.Start(); err != nil {
+		log.Error("cannot start", "err", err)
+		code = exitError
+	} else {
+		a.greet(sys.Stdout)
+		select {
+		case <-ctx.Done():
+			log.Info("stopping: running jobs finish or are given back; a second signal ends at once")
+		case err := <-a.Fault():
+			log.Error("a part failed; stopping", "err", err)
+			code = exitError
+		}
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Work.ContainerGrace)
+	defer cancel()
+	if err := a.Stop(stopCtx); err != nil {
+		log.Error("did not stop cleanly", "err", err)
+		return exitError
+	}
+	log.Info("stopped")
+	return code
+}
+
+// CheckConfig prints the settings that a role would run with, secrets hidden,
+// and what is wrong with them.
+func CheckConfig(role Role, sys System) int {
+	cfg, report, err := Load(role, sys.Environ)
+	if report != nil {
+		if err := report.Dump(sys.Stdout); err != nil {
+			return exitError
+		}
+	}
+	return complain(sys, telemetry.NewLogger(sys.Stderr, cfg.Log), report, err)
+}
+
+// complain tells what Load found. Wrong settings are told as plain text: their
+// reader has just typed them.
+func complain(sys System, log *slog.Logger, report *config.Report, err error) int {
+	if report != nil {
+		for _, w := range report.Warnings {
+			log.Warn(w)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(sys.Stderr, "the settings are wrong:\n%v\n", err)
+		return exitUsage
+	}
+	return exitOK
+}
+
+// greet prints where to find what, for who started it by hand.
+func (a *App) greet(w io.Writer) {
+	if !a.role.API {
+		return
+	}
+	base := "http://" + a.Addr()
+	fmt.Fprintf(w, "Postrider is running.\n\n  API      %s/jobs/send-email (all routes: %s/openapi.json)\n", base, base)
+	if a.catcher != nil {
+		fmt.Fprintf(w, "  Mails    %s/dev/mail\n", base)
+	}
+	fmt.Fprintf(w, "  Health   %s/readyz\n", base)
+	if a.cfg.Store.SQLite() {
+		fmt.Fprintf(w, "  Data     %s\n", a.cfg.Store.URL[len("sqlite:"):])
+	}
+	fmt.Fprintln(w, "\nCtrl-C stops it; what was accepted runs after the next start.")
+}
+
+// Migrate brings the schema of DATABASE_URL up to date.
+func Migrate(ctx context.Context, sys System) int {
+	cfg, report, err := Load(Role{Name: "postrider", OneProcess: true}, sys.Environ)
+	log := telemetry.NewLogger(sys.Stderr, cfg.Log)
+	if code := complain(sys, log, report, err); code != exitOK {
+		return code
+	}
+	cfg.Store.AutoMigrate = true
+	st, err := store.Open(ctx, cfg.Store, log, store.Options{})
+	if err == nil {
+		err = st.Close()
+	}
+	if err != nil {
+		log.Error("cannot migrate", "err", err)
+		return exitError
+	}
+	fmt.Fprintln(sys.Stdout, "The schema is up to date.")
+	return exitOK
+}

@@ -1,0 +1,80 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/telemetry"
+)
+
+// openHTTP listens, so that a taken port is found before any work is begun,
+// and builds what is to be answered.
+func (a *App) openHTTP(ctx context.Context) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
+	if err != nil {
+		return fmt.Errorf("listening on POSTRIDER_HTTP_ADDR: %w", err)
+	}
+	a.listener = l
+	a.life.onStop("listener", partLimit, func(context.Context) error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // the server has closed it
+			return err
+		}
+		return nil
+	})
+	pages := telemetry.Handler(a.reg, a.health)
+	if !a.role.API {
+		a.handler = pages
+		return nil
+	}
+	mounts := map[string]http.Handler{"/healthz": pages, "/readyz": pages, "/metrics": pages}
+	if a.catcher != nil {
+		mounts["/dev/mail"], mounts["/dev/mail/*"] = a.catcher.Handler(), a.catcher.Handler()
+	}
+	a.handler, err = httpapi.New(httpapi.Options{
+		Jobs: a.jobs, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
+	})
+	return err
+}
+
+// startHTTP serves. Requests that are under way when it stops are answered, as
+// long as that takes no longer than httpLimit.
+func (a *App) startHTTP() {
+	server := httpapi.Server(a.handler, a.log)
+	a.serve("http", httpLimit, func() error {
+		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}, func(ctx context.Context) error {
+		if err := server.Shutdown(ctx); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	})
+}
+
+// serve runs a server in a goroutine that its cleanup waits for. One that ends
+// by itself is a fault of the process.
+func (a *App) serve(name string, limit time.Duration, run func() error, shutdown func(context.Context) error) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(); err != nil {
+			a.fault <- fmt.Errorf("serving %s: %w", name, err)
+		}
+	}()
+	a.life.onStop(name, limit, func(ctx context.Context) error {
+		err := shutdown(ctx)
+		<-ended
+		return err
+	})
+}
+
+// Addr is the address that HTTP is served on, host:port.
+func (a *App) Addr() string { return a.listener.Addr().String() }

@@ -1,0 +1,85 @@
+package testkit
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Program is one of our own programs, run as a user does.
+type Program struct {
+	t    testing.TB
+	proc *process
+	log  string
+}
+
+// Build compiles the command of this module at the import path, such as
+// github.com/postrider/postrider/cmd/api, and returns the program's path.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}
+
+// Exec starts a program in a folder of its own with the environment given and
+// nothing else. It is killed when the test ends; what it printed is shown when
+// the test has failed.
+func Exec(t testing.TB, environ []string, path string, args ...string) *Program {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Program{t: t, log: filepath.Join(dir, "output")}
+	script := append([]string{"-i"}, environ...)
+	script = append(append(script, path), args...)
+	proc, err := startProcess(t, dir, p.log, "/usr/bin/env", script...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.proc = proc
+	t.Cleanup(func() {
+		proc.kill()
+		if t.Failed() {
+			t.Logf("the end of what %s printed:\n%s", filepath.Base(path), logTail(p.log))
+		}
+	})
+	return p
+}
+
+// Output is what the program has printed so far, on both streams.
+func (p *Program) Output() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return fmt.Sprintf("(no output: %v)", err)
+	}
+	return string(b)
+}
+
+// Kill ends the program as kill -9 does.
+func (p *Program) Kill() { p.proc.kill() }
+
+// Stop asks the program to end (SIGTERM), waits for it and returns its exit
+// code; one that has not ended in the time fails the test.
+func (p *Program) Stop(limit time.Duration) int {
+	p.t.Helper()
+	_ = p.proc.cmd.Process.Signal(syscall.SIGTERM)
+	return p.Wait(limit)
+}
+
+// Wait waits for the program's end and returns its exit code.
+func (p *Program) Wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.proc.done:
+		return p.proc.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		p.t.Fatalf("%s did not end within %s", p.proc.cmd.Path, limit)
+		return -1
+	}
+}
