@@ -169,8 +169,12 @@ func strict(raw []byte, into any) error {
 		return nil
 	}
 	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) && kind.Field != "" {
-		return Invalid{{Field: kind.Field, Problem: "must not be a " + kind.Value}}
+	if errors.As(err, &kind) {
+		// The value of a number is its digits, however many.
+		if kind.Field == "" {
+			return Invalid{{Field: "payload", Problem: "must be an object, not a " + printable(kind.Value)}}
+		}
+		return Invalid{{Field: kind.Field, Problem: "must not be a " + printable(kind.Value)}}
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return Invalid{{Field: printable(strings.Trim(name, `"`)), Problem: "is not a field of this job type"}}

@@ -141,11 +141,17 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 }
 
-// TestFieldNamesAreBounded holds that an error does not repeat what is sent.
-func TestFieldNamesAreBounded(t *testing.T) {
+// TestErrorsAreBounded holds that an error does not repeat what is sent.
+func TestErrorsAreBounded(t *testing.T) {
 	_, err := tasks.Noop.Decode([]byte(`{"` + strings.Repeat("n", 1000) + `":1}`))
 	if got := badFields(t, err); len(got) != 1 || len(got[0]) > 100 {
 		t.Errorf("bad are %q", got)
+	}
+	digits := strings.Repeat("9", 1000)
+	for _, raw := range []string{digits, `{"sleep_ms":` + digits + `}`, `{"pad":` + digits + `}`} {
+		if _, err := tasks.Noop.Decode([]byte(raw)); err == nil || len(err.Error()) > 200 {
+			t.Errorf("the error is %v", err)
+		}
 	}
 }
 

@@ -15,6 +15,11 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
+// Left alone, huma takes "Delay" for a second name of "delay" and looks at one
+// of the two, while encoding/json keeps the last: a bound that was checked would
+// not be the bound of what is used.
+func init() { huma.ValidateStrictCasing = true }
+
 // decoder reads JSON of one Go type, whose schema it checks first.
 type decoder[T any] struct {
 	registry huma.Registry
@@ -32,6 +37,10 @@ func (d decoder[T]) decode(raw []byte) (T, error) {
 	var out T
 	var loose any
 	if err := json.Unmarshal(raw, &loose); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) { // 1e400: JSON, but no float64
+			return out, job.Invalid(tasks.Invalid{{Field: "body", Problem: "has a number that is too large: " + clipped(kind.Value)}})
+		}
 		return out, badJSON(err)
 	}
 	found := &huma.ValidateResult{}
@@ -82,12 +91,12 @@ func schemaError(d *huma.ErrorDetail) tasks.FieldError {
 func typeError(err error) tasks.FieldError {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) && kind.Field != "" {
-		return tasks.FieldError{Field: kind.Field, Problem: "must not be a " + kind.Value}
+		return tasks.FieldError{Field: kind.Field, Problem: "must not be a " + clipped(kind.Value)}
 	}
 	return tasks.FieldError{Field: "body", Problem: "cannot be read: " + err.Error()}
 }
 
-// clipped bounds a field's name, which came from outside.
+// clipped bounds a field's name or value, which came from outside.
 func clipped(name string) string {
 	const most = 200
 	switch {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -195,10 +196,14 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 		return nil, tooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, newProblem(http.StatusRequestTimeout, job.CodeInvalid, "the body did not come in time")
-	case r.Context().Err() != nil:
+	case r.Context().Err() != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("reading the body: %w", r.Context().Err())
-	case err != nil:
+	case err != nil: // a client that only stopped sending can read this
 		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body ended before its time")
+	case !utf8.Valid(body):
+		// RFC 8259 section 8.1. encoding/json would replace what is broken, and
+		// send another message than was written.
+		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not JSON: it is not UTF-8")
 	}
 	// net/http cancels the request's context when its read deadline passes
 	// while the handler is at work. A writer that has no deadline needs none
