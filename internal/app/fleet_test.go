@@ -113,7 +113,7 @@ func (f *fleet) settled(ids []string) (states map[string]int, workers map[string
 		})
 		states[v.State]++
 		for _, e := range v.Events {
-			if e.Kind == "claimed" {
+			if e.Kind == "started" {
 				workers[e.Worker]++
 			}
 		}

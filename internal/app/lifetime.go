@@ -32,8 +32,8 @@ func (l *lifetime) onStop(name string, limit time.Duration, end func(context.Con
 }
 
 // stop runs the cleanups and joins their errors. One that fails or does not
-// heed its limit does not keep the others from running. ctx may shorten what
-// they wait for; they run all the same.
+// heed its limit does not keep the others from running. The end of ctx cuts
+// short what is being waited for; what comes after still has hurryLimit each.
 func (l *lifetime) stop(ctx context.Context) error {
 	var errs []error
 	for {
@@ -50,10 +50,16 @@ func (l *lifetime) stop(ctx context.Context) error {
 	}
 }
 
+// hurryLimit is what a cleanup has that begins when its caller's time is over.
+const hurryLimit = 2 * time.Second
+
 // patience is what a cleanup has beyond its limit to tell that it is over.
 const patience = time.Second
 
 func (c cleanup) run(ctx context.Context, log *slog.Logger) error {
+	if ctx.Err() != nil {
+		ctx, c.limit = context.WithoutCancel(ctx), min(c.limit, hurryLimit)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	began := time.Now()
