@@ -14,7 +14,7 @@ type Config struct {
 	// Addr has no default here: each program has its own.
 	Addr           string  `env:"POSTRIDER_HTTP_ADDR" help:"host:port to serve HTTP on; api and postrider 127.0.0.1:8080, worker :8081, scheduler :8082 when unset"`
 	TrustedProxies Proxies `env:"POSTRIDER_TRUSTED_PROXIES" help:"addresses and CIDRs of the proxies in front, with commas between; X-Forwarded-For is believed from them only"`
-	PublicURL      string  `env:"POSTRIDER_PUBLIC_URL" help:"the URL under which people reach this service, such as https://post.example.com; named in the OpenAPI document"`
+	PublicURL      string  `env:"POSTRIDER_PUBLIC_URL" help:"the URL under which people reach this service, such as https://post.example.com; named in the OpenAPI document, and answered to as a host even without API keys"`
 	CORSOrigins    Origins `env:"POSTRIDER_CORS_ORIGINS" help:"origins whose pages may call the API, such as https://app.example.com, with commas between; * for all"`
 }
 
