@@ -18,6 +18,8 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
+//go:generate go run ../../docs/settings.go
+
 // Config is every setting of every process, a section a package.
 type Config struct {
 	Broker  broker.Config

@@ -22,8 +22,8 @@ import (
 
 // Config says where the truth is kept.
 type Config struct {
-	URL         string `env:"DATABASE_URL" secret:"true" help:"The database: postgres://user:password@host/name, or sqlite:PATH for the one-process postrider alone"`
-	AutoMigrate bool   `env:"POSTRIDER_AUTO_MIGRATE" envDefault:"true" help:"Bring the schema up to date at start; otherwise an old schema is refused, and postrider migrate does it"`
+	URL         string `env:"DATABASE_URL" secret:"true" help:"the database: postgres://user:password@host/name, or sqlite:PATH for the one-process postrider alone"`
+	AutoMigrate bool   `env:"POSTRIDER_AUTO_MIGRATE" envDefault:"true" help:"bring the schema up to date at start; otherwise an old schema is refused, and postrider migrate does it"`
 }
 
 // SQLite reports whether the URL names a SQLite file.
@@ -56,7 +56,8 @@ type Options struct {
 	// "committed" (after it) of each transaction of that name; its error is
 	// taken for the database's.
 	Fault func(op, point string) error
-	// RepeatFor bounds how long a transaction is repeated; 10 s when zero.
+	// RepeatFor bounds how long a transaction is repeated and a read or Close
+	// waits for the database; 10 s when zero.
 	RepeatFor time.Duration
 }
 
@@ -74,7 +75,10 @@ type Store struct {
 	noReturns *group[job.RunRef, struct{}]
 	settles   *group[job.Settlement, job.Settled]
 	groups    sync.WaitGroup
-	stop      chan struct{}
+	stop      chan struct{}   // closed when Close begins
+	ended     chan struct{}   // closed when no committer runs any more
+	life      context.Context // of the groups' transactions
+	kill      context.CancelFunc
 	once      sync.Once
 }
 
@@ -93,7 +97,8 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 	if o.RepeatFor == 0 {
 		o.RepeatFor = 10 * time.Second
 	}
-	s := &Store{opts: o, log: log.With("component", "store"), stop: make(chan struct{})}
+	s := &Store{opts: o, log: log.With("component", "store"), stop: make(chan struct{}), ended: make(chan struct{})}
+	s.life, s.kill = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -136,13 +141,17 @@ func (s *Store) startGroups() {
 	s.settles.key = func(x job.Settlement) string { return string(x.ID) }
 }
 
-// Close ends the committers, after what they were handed, and the
-// connections. Later calls fail.
+// Close ends the committers, after what they were handed or after RepeatFor,
+// and the connections. Later calls fail.
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
 		close(s.stop)
+		late := time.AfterFunc(s.opts.RepeatFor, s.kill)
 		s.groups.Wait()
+		late.Stop()
+		s.kill()
+		close(s.ended)
 		for i := len(s.close) - 1; i >= 0; i-- {
 			err = errors.Join(err, s.close[i]())
 		}

@@ -1,0 +1,158 @@
+// Package postrider_test holds the rules of the house: which folder may
+// import which, and that each says what it is for.
+package postrider_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/postrider/postrider"
+
+// may is the import table: a folder and what of ours it may import. A folder
+// that is not in it may not be. Anyone may import internal/telemetry.
+var may = map[string][]string{
+	"cmd/api":       {"internal/app", "internal/config"},
+	"cmd/worker":    {"internal/app", "internal/config"},
+	"cmd/scheduler": {"internal/app", "internal/config"},
+	"cmd/postrider": {"internal/app", "internal/config"},
+	"docs":          {"internal/app"},
+
+	"tasks":     {},
+	"dashboard": {"internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
+
+	"internal/app":      anything,
+	"internal/config":   {},
+	"internal/job":      {"tasks"},
+	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit"},
+	"internal/broker":   {"internal/job", "tasks"},
+	"internal/store":    {"internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/chat"},
+	"internal/schedule": {"internal/job", "tasks"},
+	"internal/mail":     {"internal/limit"},
+	"internal/inbox":    {"internal/job"},
+	"internal/chat":     {},
+	"internal/live":     {"internal/inbox", "internal/chat", "internal/auth", "internal/limit", "internal/socketio"},
+	"internal/socketio": {},
+	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail",
+		"internal/auth", "internal/limit", "internal/cache", "tasks"},
+	"internal/auth":      {},
+	"internal/limit":     {},
+	"internal/cache":     {},
+	"internal/telemetry": {},
+	"internal/mailcatch": {},
+
+	// For tests only.
+	"internal/testkit":     {},
+	"internal/job/jobtest": {"internal/job", "internal/inbox", "tasks"},
+}
+
+var anything = []string{"*"}
+
+// forTests are the folders that no program may import.
+var forTests = []string{"internal/testkit", "internal/job/jobtest"}
+
+func TestImports(t *testing.T) {
+	for folder, files := range packages(t) {
+		allowed, known := may[folder]
+		if !known {
+			t.Errorf("%s is not in the import table", folder)
+		}
+		for _, file := range files {
+			for _, imported := range file.imports {
+				switch {
+				case imported == "internal/telemetry":
+				case slices.Contains(forTests, imported) && !slices.Contains(forTests, folder):
+					t.Errorf("%s imports %s, which is for tests only", file.name, imported)
+				case known && !slices.Contains(allowed, imported) && !slices.Contains(allowed, "*"):
+					t.Errorf("%s imports %s, which the table does not allow to %s", file.name, imported, folder)
+				}
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for folder, files := range packages(t) {
+		comments := 0
+		for _, file := range files {
+			if file.doc != "" {
+				comments++
+			}
+			if d := file.doc; d != "" && !strings.HasPrefix(d, "Package ") && !strings.HasPrefix(d, "Command ") {
+				t.Errorf("%s: the package comment begins %q", file.name, d[:min(len(d), 30)])
+			}
+		}
+		if comments != 1 {
+			t.Errorf("%s has %d package comments, want one", folder, comments)
+		}
+	}
+}
+
+// A table with a folder that is not there has outlived it.
+func TestTableIsCurrent(t *testing.T) {
+	there := packages(t)
+	for folder := range may {
+		if _, ok := there[folder]; !ok {
+			t.Errorf("the import table has %s, which does not exist", folder)
+		}
+	}
+}
+
+type source struct {
+	name    string
+	doc     string   // the package comment
+	imports []string // of ours, below the module
+}
+
+// packages reads the head of every Go file that is not a test, by folder.
+func packages(t *testing.T) map[string][]source {
+	t.Helper()
+	out := map[string][]source{}
+	root := os.DirFS(".")
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := path.Base(name)
+		if d.IsDir() {
+			foreign := base == "node_modules" || base == "testdata" || name == "data" || name == "bin" ||
+				strings.HasPrefix(base, ".") && name != "."
+			if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil && name != "." || foreign {
+				return fs.SkipDir // a module of its own, or not our source
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := fs.ReadFile(root, name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		s := source{name: name, doc: file.Doc.Text()}
+		for _, i := range file.Imports {
+			if ours, ok := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), module+"/"); ok {
+				s.imports = append(s.imports, ours)
+			}
+		}
+		out[path.Dir(name)] = append(out[path.Dir(name)], s)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 10 {
+		t.Fatalf("found %d folders of Go files only: is this test in the module's root?", len(out))
+	}
+	return out
+}

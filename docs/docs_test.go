@@ -1,0 +1,60 @@
+// Package docs_test holds the documentation to the code.
+package docs_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The job type that job-types.md shows compiles where it says, and takes fewer
+// lines than it promises.
+func TestJobTypeCompiles(t *testing.T) {
+	text, err := os.ReadFile("job-types.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)`([a-z/]+\\.go)`:\n\n```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) != 2 {
+		t.Fatalf("found %d files in job-types.md, want two", len(blocks))
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := map[string]string{}
+	lines := 0
+	for _, b := range blocks {
+		name, code := b[1], b[2]
+		for line := range strings.Lines(code) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				lines++
+			}
+		}
+		file := filepath.Join(t.TempDir(), filepath.Base(name))
+		if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, name)] = file
+	}
+	if lines >= 40 {
+		t.Errorf("the job type has %d lines of code, want fewer than 40", lines)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-overlay", file, "./tasks", "./internal/work")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("building the job type of job-types.md: %v\n%s", err, out)
+	}
+}
