@@ -48,14 +48,15 @@ var may = map[string][]string{
 	"internal/mailcatch": {},
 
 	// For tests only.
-	"internal/testkit":     {},
-	"internal/job/jobtest": {"internal/job", "internal/inbox", "tasks"},
+	"internal/testkit":               {},
+	"internal/job/jobtest":           {"internal/job", "internal/inbox", "tasks"},
+	"internal/schedule/scheduletest": {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
 
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/job/jobtest"}
+var forTests = []string{"internal/testkit", "internal/job/jobtest", "internal/schedule/scheduletest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {
