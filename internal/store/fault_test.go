@@ -240,6 +240,110 @@ func TestCallerGoes(t *testing.T) {
 	})
 }
 
+// Calls that come while the store closes are carried out or told that it is
+// closed; none waits for ever.
+func TestCloseAnswersEveryCall(t *testing.T) {
+	dsn := databases[0].url(t)
+	var accepted sync.Map
+	for range 20 {
+		s, err := store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		first := make(chan struct{}, 10)
+		var callers sync.WaitGroup
+		for range cap(first) {
+			callers.Go(func() {
+				for {
+					r := request()
+					if _, err := s.Accept(ctx, r); err == nil {
+						accepted.Store(r.Base, true)
+					} else if ctx.Err() != nil || job.CodeOf(err) != job.CodeTemporary {
+						t.Errorf("accept: %v, want to be told that the store is closed", err)
+						return
+					} else {
+						return
+					}
+					select {
+					case first <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		<-first
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		callers.Wait()
+		cancel()
+	}
+	s := open(t, dsn, store.Options{})
+	accepted.Range(func(id, _ any) bool {
+		if _, err := s.Find(t.Context(), id.(job.ID)); err != nil {
+			t.Errorf("an accepted job is lost: %v", err)
+		}
+		return true
+	})
+}
+
+// When the database is away, Close waits RepeatFor for all that is queued, not
+// for each transaction.
+func TestCloseWithoutDatabase(t *testing.T) {
+	const repeatFor = time.Second
+	gate := newGate("accept")
+	s := open(t, databases[0].url(t), store.Options{RepeatFor: repeatFor, Fault: func(op, point string) error {
+		_ = gate.fault(op, point)
+		return errCut
+	}})
+	gate.close()
+	const batches = 12 // calls of a key share no transaction
+	var callers sync.WaitGroup
+	for range batches {
+		r := request()
+		r.Key = job.IdempotencyKey{Owner: "k", Key: "same", Hash: []byte("h"), Keep: time.Hour}
+		callers.Go(func() {
+			if _, err := s.Accept(context.Background(), r); job.CodeOf(err) != job.CodeTemporary {
+				t.Errorf("accept: %v, want a temporary error", err)
+			}
+		})
+	}
+	gate.open()
+	began := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > batches*repeatFor/2 {
+		t.Errorf("closing took %v", took)
+	}
+	callers.Wait()
+}
+
+// A server that no longer answers is noticed though the caller set no limit.
+func TestSilentDatabase(t *testing.T) {
+	direct := testkit.Postgres(t)
+	proxy := testkit.TCPProxy(t, hostOf(t, direct))
+	s := open(t, through(t, direct, proxy.Addr), store.Options{RepeatFor: 300 * time.Millisecond})
+	j := running(t, s, 1)[0]
+	run := []job.RunRef{{ID: j.ID, Run: j.Runs}}
+	proxy.DropReplies(true)
+	ctx := context.Background()
+	for name, call := range map[string]func() error{
+		"settle": func() error { _, err := s.Settle(ctx, done(j)); return err },
+		"extend": func() error { _, err := s.Extend(ctx, time.Minute, run); return err },
+		"find":   func() error { _, err := s.Find(ctx, j.ID); return err },
+	} {
+		if err := call(); job.CodeOf(err) != job.CodeTemporary {
+			t.Errorf("%s: %v, want a temporary error", name, err)
+		}
+	}
+	proxy.DropReplies(false)
+	if _, err := s.Settle(ctx, done(j)); err != nil {
+		t.Errorf("settle, when it answers again: %v", err)
+	}
+}
+
 // Two processes that claim, settle and cancel the same jobs at the same time
 // never wait for each other for good, and each job runs once.
 func TestReplicasDoNotDeadlock(t *testing.T) {

@@ -59,7 +59,8 @@ func newGroup[R, S any](s *Store, op string, committers int, commit func(context
 var errClosed = job.Errorf(job.CodeTemporary, "the store is closed")
 
 // do hands a request to the next transaction and waits for its answer. When
-// ctx ends first, the request may or may not be carried out.
+// ctx ends first, the request may or may not be carried out. One that is
+// handed over while the store closes is carried out or gets errClosed.
 func (g *group[R, S]) do(ctx context.Context, req R) (S, error) {
 	var none S
 	c := &call[R, S]{req: req, done: make(chan answer[S], 1)}
@@ -76,6 +77,13 @@ func (g *group[R, S]) do(ctx context.Context, req R) (S, error) {
 	case <-ctx.Done():
 		c.state.CompareAndSwap(callWaits, callLeft)
 		return none, coded("waiting for "+g.op, ctx.Err())
+	case <-g.s.ended: // a call that a committer took has its answer by now
+		select {
+		case a := <-c.done:
+			return a.val, a.err
+		default:
+			return none, errClosed
+		}
 	}
 }
 
@@ -147,10 +155,8 @@ func (g *group[R, S]) carryOut(batch []*call[R, S]) {
 		reqs[i] = c.req
 	}
 	var answers []answer[S]
-	err := g.s.transact(context.Background(), g.op, func(x *tx) (err error) {
-		ctx, cancel := context.WithTimeout(context.Background(), g.s.opts.RepeatFor)
-		defer cancel()
-		answers, err = g.commit(ctx, x, reqs)
+	err := g.s.transact(g.s.life, g.op, func(x *tx) (err error) {
+		answers, err = g.commit(g.s.life, x, reqs)
 		return err
 	})
 	switch {

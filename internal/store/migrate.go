@@ -25,7 +25,8 @@ func (s *Store) migrate(ctx context.Context, may bool) error {
 	opts := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
 	if s.postgres {
 		name, dialect = "postgres", goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker()
+		// By the second, for as long as goose waits of itself.
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
 		if err != nil {
 			return fmt.Errorf("making the migration lock: %w", err)
 		}

@@ -3,8 +3,11 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -45,27 +48,15 @@ func open(t *testing.T, url string, o store.Options) *store.Store {
 	return s
 }
 
-// opener returns what opens a store on an empty database with the clock of
-// the test: on PostgreSQL the same one, emptied, since making one is slow.
-func opener(t *testing.T, name string) jobtest.Open {
-	shared := ""
-	if name == "postgres" {
-		shared = testkit.Postgres(t)
-	}
+// opener returns what opens a store with the clock of the test on an empty
+// database: always the same one, emptied, since making one is slow.
+func opener(url string) jobtest.Open {
 	return func(t *testing.T) (job.Store, jobtest.Clock) {
 		clock := jobtest.NewClock()
-		url := shared
-		if url == "" {
-			url = databases[0].url(t)
-		}
-		s := open(t, url, store.Options{Clock: clock.Now})
-		if shared != "" {
-			db, err := sql.Open("pgx", url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			if _, err := db.Exec("TRUNCATE jobs, job_events, idempotency_keys, leases, streams, notifications"); err != nil {
+		s := open(t, url, store.Options{Clock: clock.Now, RepeatFor: slowRepeatFor})
+		db := raw(t, url)
+		for _, table := range []string{"jobs", "job_events", "idempotency_keys", "leases", "streams", "notifications"} {
+			if _, err := db.Exec("DELETE FROM " + table); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -73,8 +64,34 @@ func opener(t *testing.T, name string) jobtest.Open {
 	}
 }
 
-func TestConformance(t *testing.T) {
-	for _, db := range databases {
-		t.Run(db.name, func(t *testing.T) { jobtest.Conformance(t, opener(t, db.name)) })
+// slowRepeatFor is for tests of large batches: the race detector slows SQLite,
+// which is Go here, some forty times.
+const slowRepeatFor = time.Minute
+
+// raw opens a database beside the store until the test ends.
+func raw(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	driver, source := "pgx", url
+	if path, lite := strings.CutPrefix(url, "sqlite:"); lite {
+		driver, source = "sqlite", "file:"+path
 	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestConformance(t *testing.T) {
+	onEach(t, func(t *testing.T, url string) { jobtest.Conformance(t, opener(url)) })
+}
+
+// TestProperty drives the store through random histories beside its model.
+func TestProperty(t *testing.T) {
+	histories := 25
+	if os.Getenv("POSTRIDER_TEST_ALL") != "" {
+		histories = 500
+	}
+	onEach(t, func(t *testing.T, url string) { jobtest.Property(t, opener(url), histories) })
 }

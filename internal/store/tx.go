@@ -20,13 +20,16 @@ import (
 // tx is a transaction in which the clock stands still.
 type tx struct {
 	*sql.Tx
-	s   *Store
-	now string
+	s     *Store
+	now   string
+	until time.Time // no statement waits longer
 }
 
 // rows runs a statement for each chunk of t, or once where t is nil, and
 // hands each row to scan.
 func (x *tx) rows(ctx context.Context, t *table, q string, scan func(*sql.Rows) error, args ...any) error {
+	ctx, cancel := context.WithDeadline(ctx, x.until)
+	defer cancel()
 	parts := []*table{nil}
 	if t != nil {
 		parts = x.s.chunks(t)
@@ -43,6 +46,8 @@ func (x *tx) rows(ctx context.Context, t *table, q string, scan func(*sql.Rows) 
 
 // exec is rows for a statement that returns none.
 func (x *tx) exec(ctx context.Context, t *table, q string, args ...any) error {
+	ctx, cancel := context.WithDeadline(ctx, x.until)
+	defer cancel()
 	parts := []*table{nil}
 	if t != nil {
 		parts = x.s.chunks(t)
@@ -70,15 +75,17 @@ func each(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
 	return rows.Err()
 }
 
-// ask reads outside of a transaction.
+// ask reads outside of a transaction. ctx and RepeatFor bound it.
 func (s *Store) ask(ctx context.Context, what, q string, scan func(*sql.Rows) error, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.RepeatFor)
+	defer cancel()
 	text, all := s.query(q, s.now(), nil, args)
 	rows, err := s.read.QueryContext(ctx, text, all...)
 	return coded(what, each(rows, err, scan))
 }
 
-// attempt runs f in one transaction. After an error of which again is true
-// nobody knows whether it was committed.
+// attempt runs f in one transaction; ctx has a deadline. After an error of
+// which again is true nobody knows whether it was committed.
 func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error {
 	if err := s.fault(op, "begin"); err != nil {
 		return err
@@ -88,7 +95,8 @@ func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error
 		return err
 	}
 	defer func() { _ = t.Rollback() }() // after a commit it does nothing
-	if err := f(&tx{Tx: t, s: s, now: s.now()}); err != nil {
+	until, _ := ctx.Deadline()
+	if err := f(&tx{Tx: t, s: s, now: s.now(), until: until}); err != nil {
 		return err
 	}
 	if err := s.fault(op, "commit"); err != nil {
@@ -139,7 +147,7 @@ var errAgain = errors.New("the transaction met another one")
 func again(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		switch pg.Code[:2] {
+		switch pg.Code[:min(2, len(pg.Code))] {
 		case "08", // connection exception
 			"40", // serialization failure, deadlock
 			"53", // insufficient resources
