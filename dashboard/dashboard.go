@@ -1,0 +1,128 @@
+// Package dashboard serves the operators' pages: asynqmon behind a login and
+// our own pages beside it. Every action on a durable job goes through the
+// domain's commands, so that what is done here is done in SQL first.
+package dashboard
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/schedule"
+)
+
+// root is where the pages live; asynqmon's are below it.
+const (
+	root      = "/admin"
+	queueRoot = root + "/queues"
+)
+
+//go:embed assets
+var embedded embed.FS
+
+// Jobs is what the pages need of the domain; *job.Service has it.
+type Jobs interface {
+	Find(ctx context.Context, id job.ID) (job.Job, error)
+	Events(ctx context.Context, id job.ID) ([]job.Event, error)
+	List(ctx context.Context, f job.Filter) ([]job.Job, error)
+	Now(ctx context.Context) (time.Time, error)
+
+	Cancel(ctx context.Context, id job.ID, actor string) (job.Job, error)
+	Retry(ctx context.Context, id job.ID, actor string) (job.Job, error)
+	RunNow(ctx context.Context, id job.ID, actor string) (job.Job, error)
+	Resolve(ctx context.Context, id job.ID, actor string, r job.Resolution) (job.Job, error)
+}
+
+// Schedules lists the timetable; *schedule.Service does.
+type Schedules interface {
+	List(ctx context.Context) ([]schedule.Entry, error)
+}
+
+// Options are what a Dashboard is made of; all but Users, Open, Secure and
+// TrustedProxies are needed.
+type Options struct {
+	Jobs      Jobs
+	Schedules Schedules
+	Redis     redis.UniversalClient // shared; it stays its owner's to close
+	Queues    []string              // that workers serve, in the order to show them
+	Limiter   *limit.Limiter        // of login attempts
+	Users     auth.Users
+	// Open makes everybody an admin without a login while there are no Users.
+	// Requests must then name a loopback host.
+	Open bool
+	// Secure says that people come by HTTPS, whatever the connection to this
+	// process is (POSTRIDER_PUBLIC_URL is https): cookies are then Secure.
+	Secure bool
+	// TrustedProxies are believed what they say in X-Forwarded-Proto.
+	TrustedProxies []netip.Prefix
+	Log            *slog.Logger
+	Clock          func() time.Time // for sessions
+}
+
+// Dashboard is the pages. It keeps nothing running and needs no closing.
+type Dashboard struct {
+	Options
+	log     *slog.Logger
+	engine  *engine
+	handler http.Handler
+	hashing chan struct{} // a place in it is needed to check a password
+}
+
+// New makes the pages. It errs when they would be open though Open does not
+// say so, and when asynqmon's page is not what this package knows.
+func New(o Options) (*Dashboard, error) {
+	if len(o.Users) == 0 && !o.Open {
+		return nil, errors.New("the dashboard needs POSTRIDER_DASHBOARD_USERS, unless it is served on loopback only")
+	}
+	d := &Dashboard{
+		Options: o,
+		log:     o.Log.With("component", "dashboard"),
+		engine:  newEngine(o.Redis, o.Queues),
+		hashing: make(chan struct{}, 2),
+	}
+	monitor, err := newMonitor(d)
+	if err != nil {
+		return nil, fmt.Errorf("preparing asynqmon: %w", err)
+	}
+	d.handler = d.guard(d.routes(monitor))
+	return d, nil
+}
+
+// Handler serves everything below /admin. Mount it at /admin and /admin/*
+// without stripping the prefix.
+func (d *Dashboard) Handler() http.Handler { return d.handler }
+
+func (d *Dashboard) routes(monitor http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+root+"/assets/{file}", serveAsset)
+	mux.HandleFunc("GET "+root+"/login", d.loginPage)
+	mux.HandleFunc("POST "+root+"/login", d.login)
+	mux.HandleFunc("POST "+root+"/logout", d.logout)
+
+	mux.Handle("GET "+root, d.known(d.overviewPage))
+	mux.Handle("GET "+root+"/{$}", d.known(d.overviewPage))
+	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
+	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))
+	mux.Handle("POST "+root+"/jobs/{id}/{command}", d.known(d.command))
+	mux.Handle(queueRoot, d.known(monitor.ServeHTTP))
+	mux.Handle(queueRoot+"/", d.known(monitor.ServeHTTP))
+	mux.Handle(root+"/", d.known(func(w http.ResponseWriter, r *http.Request) {
+		d.refuse(w, r, job.Errorf(job.CodeNotFound, "there is no such page"))
+	}))
+	return mux
+}
+
+func serveAsset(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-cache") // kept, but asked about
+	http.ServeFileFS(w, r, embedded, "assets/"+r.PathValue("file"))
+}

@@ -1,0 +1,201 @@
+package dashboard
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
+)
+
+const (
+	// jobsPerPage is how many jobs a page lists.
+	jobsPerPage = 50
+	// maxPayload is how much of a payload a page shows, in bytes.
+	maxPayload = 32 << 10
+	// maxForm bounds the forms of commands, in bytes.
+	maxForm = 1 << 10
+)
+
+// listStates are offered by the list of jobs.
+var listStates = []string{
+	"queued", "scheduled", "retrying", "running", "held", "done", "failed", "cancelled", "expired", "suppressed",
+}
+
+type jobsView struct {
+	Query, State string
+	States       []string
+	Jobs         jobList
+	Older        job.ID // cursor of the page after this one, or empty
+}
+
+// jobsPage lists jobs, newest first: all, those of a recipient, of a state. An
+// id leads to its job at once.
+func (d *Dashboard) jobsPage(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	v := jobsView{Query: strings.TrimSpace(query.Get("q")), State: query.Get("state"), States: listStates}
+	if id, err := job.ParseID(v.Query); err == nil {
+		http.Redirect(w, r, jobPath(id), http.StatusSeeOther)
+		return
+	}
+	f := job.Filter{Status: v.State, Recipient: normalise(v.Query), Limit: jobsPerPage + 1}
+	if before := query.Get("before"); before != "" {
+		id, err := job.ParseID(before)
+		if err != nil {
+			d.refuse(w, r, err)
+			return
+		}
+		f.Before = id
+	}
+	now, err := d.Jobs.Now(r.Context())
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	v.Jobs = d.list(r.Context(), now, f)
+	if v.Jobs.Err != nil {
+		d.refuse(w, r, v.Jobs.Err)
+		return
+	}
+	if len(v.Jobs.Rows) > jobsPerPage { // one was asked for beyond the page
+		v.Jobs.Rows = v.Jobs.Rows[:jobsPerPage]
+		v.Older = v.Jobs.Rows[jobsPerPage-1].ID
+	}
+	d.render(w, r, http.StatusOK, "jobs.html", "Jobs", v)
+}
+
+// normalise is a recipient as jobs keep it: mail addresses in lower case,
+// streams as they are.
+func normalise(recipient string) string {
+	if strings.HasPrefix(recipient, "user:") || strings.HasPrefix(recipient, "room:") {
+		return recipient
+	}
+	return strings.ToLower(recipient)
+}
+
+func jobPath(id job.ID) string { return root + "/jobs/" + string(id) }
+
+type jobView struct {
+	job.Job
+	Status  string
+	Events  []job.Event
+	Payload string // for admins only
+	Problem string // why a command was refused
+}
+
+func (d *Dashboard) jobPage(w http.ResponseWriter, r *http.Request) {
+	id, err := job.ParseID(r.PathValue("id"))
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	d.showJob(w, r, id, http.StatusOK, "")
+}
+
+func (d *Dashboard) showJob(w http.ResponseWriter, r *http.Request, id job.ID, status int, problem string) {
+	j, err := d.Jobs.Find(r.Context(), id)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	v := jobView{Job: j, Problem: problem}
+	if !j.Ephemeral { // of those there is no history
+		if v.Events, err = d.Jobs.Events(r.Context(), id); err != nil {
+			d.refuse(w, r, err)
+			return
+		}
+	}
+	now, err := d.Jobs.Now(r.Context())
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	v.Status = j.Status(now)
+	if userOf(r).Admin() {
+		v.Payload = indented(j.Payload)
+	}
+	d.render(w, r, status, "job.html", "Job "+string(id), v)
+}
+
+// indented is a payload for people to read.
+func indented(payload []byte) string {
+	var out bytes.Buffer
+	if json.Indent(&out, payload, "", "  ") != nil {
+		return ""
+	}
+	if out.Len() > maxPayload {
+		return strings.ToValidUTF8(string(out.Bytes()[:maxPayload]), "") + "\n… and more"
+	}
+	return out.String()
+}
+
+// Cancellable, and so on, say which commands make sense now; the domain
+// decides.
+func (v jobView) Cancellable() bool {
+	return v.State == job.Waiting || v.State == job.Held || v.State == job.Running && !v.CancelRequested
+}
+
+// Runnable says whether the job can be made due at once.
+func (v jobView) Runnable() bool {
+	return !v.Ephemeral && v.State == job.Waiting && v.Status != "queued"
+}
+
+// Retryable says whether the job can have a new life.
+func (v jobView) Retryable() bool {
+	return !v.Ephemeral && !v.PayloadGone && v.State.Final() && v.State != job.Done
+}
+
+// Resolvable says whether the job waits for a person's word.
+func (v jobView) Resolvable() bool { return v.State == job.Held }
+
+// Live says whether the page should look again by itself.
+func (v jobView) Live() bool { return !v.State.Final() }
+
+// command carries out what a job's page was asked for and shows the job again.
+func (d *Dashboard) command(w http.ResponseWriter, r *http.Request) {
+	user := userOf(r)
+	id, err := job.ParseID(r.PathValue("id"))
+	if err == nil && !user.Admin() {
+		err = errViewer
+	}
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	command := r.PathValue("command")
+	err = d.carryOut(r, id, command, user)
+	if code := job.CodeOf(err); code == job.CodeConflict || code == job.CodeInvalid {
+		status, message := d.told(r, err)
+		d.showJob(w, r, id, status, message)
+		return
+	}
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	d.log.Info("a user acted on a job", "user", user.Name, "command", command, "job", id)
+	http.Redirect(w, r, jobPath(id), http.StatusSeeOther)
+}
+
+// errViewer refuses a viewer's attempt to act.
+var errViewer = job.Errorf(job.CodeForbidden, "viewers may look and not act")
+
+func (d *Dashboard) carryOut(r *http.Request, id job.ID, command string, user auth.User) (err error) {
+	ctx, by := r.Context(), actor(user)
+	switch command {
+	case "cancel":
+		_, err = d.Jobs.Cancel(ctx, id, by)
+	case "retry":
+		_, err = d.Jobs.Retry(ctx, id, by)
+	case "run":
+		_, err = d.Jobs.RunNow(ctx, id, by)
+	case "resolve":
+		_, err = d.Jobs.Resolve(ctx, id, by, job.Resolution(r.PostFormValue("outcome")))
+	default:
+		err = job.Errorf(job.CodeNotFound, "there is no such command")
+	}
+	return err
+}

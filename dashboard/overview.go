@@ -1,0 +1,83 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/schedule"
+)
+
+// overviewLimit bounds what the overview asks of SQL.
+const overviewLimit = 5 * time.Second
+
+// Rows that the overview shows of a kind.
+const (
+	mostRunning  = 20
+	mostHeld     = 20
+	mostFailures = 15
+)
+
+// overviewView is the overview; a part whose error is set could not be had,
+// which leaves the others.
+type overviewView struct {
+	Engine    engineView
+	Running   jobList
+	Held      jobList
+	Failures  jobList
+	Schedules []schedule.Entry
+	SchedErr  error
+	Now       time.Time
+}
+
+// jobList is jobs as a table shows them.
+type jobList struct {
+	Rows []jobRow
+	Err  error
+}
+
+// jobRow is a job in a list.
+type jobRow struct {
+	job.Job
+	Status string
+	Since  time.Duration // that it has been running
+}
+
+func (d *Dashboard) overviewPage(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), overviewLimit)
+	defer cancel()
+	v := overviewView{Engine: d.engine.look()}
+	now, err := d.Jobs.Now(ctx)
+	if err != nil {
+		d.log.Warn("the overview lacks what SQL would tell", "err", err)
+		v.Running.Err, v.Held.Err, v.Failures.Err, v.SchedErr = err, err, err, err
+		d.render(w, r, http.StatusOK, "overview.html", "Overview", v)
+		return
+	}
+	v.Now = now
+	v.Running = d.list(ctx, now, job.Filter{Status: string(job.Running), Limit: mostRunning})
+	v.Held = d.list(ctx, now, job.Filter{Status: string(job.Held), Limit: mostHeld})
+	v.Failures = d.list(ctx, now, job.Filter{Status: string(job.Failed), Limit: mostFailures})
+	if v.Schedules, v.SchedErr = d.Schedules.List(ctx); v.SchedErr != nil {
+		d.log.Warn("the overview lacks the timetable", "err", v.SchedErr)
+	}
+	d.render(w, r, http.StatusOK, "overview.html", "Overview", v)
+}
+
+// list reads jobs for a table.
+func (d *Dashboard) list(ctx context.Context, now time.Time, f job.Filter) jobList {
+	jobs, err := d.Jobs.List(ctx, f)
+	if err != nil {
+		d.log.Warn("a list of jobs could not be read", "state", f.Status, "err", err)
+		return jobList{Err: err}
+	}
+	rows := make([]jobRow, len(jobs))
+	for i, j := range jobs {
+		rows[i] = jobRow{Job: j, Status: j.Status(now)}
+		if j.State == job.Running {
+			rows[i].Since = now.Sub(j.StartedAt)
+		}
+	}
+	return jobList{Rows: rows}
+}
