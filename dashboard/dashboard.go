@@ -122,7 +122,19 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	return mux
 }
 
+// assetTypes are the files that pages load; the others are templates.
+var assetTypes = map[string]string{
+	"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+}
+
 func serveAsset(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-cache") // kept, but asked about
-	http.ServeFileFS(w, r, embedded, "assets/"+r.PathValue("file"))
+	file := r.PathValue("file")
+	kind, known := assetTypes[file]
+	if !known {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "private, max-age=300")
+	http.ServeFileFS(w, r, embedded, "assets/"+file)
 }

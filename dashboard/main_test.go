@@ -197,6 +197,13 @@ func (r *rig) wantState(id job.ID, want job.State) job.Job {
 	return j
 }
 
+// wantSent waits until a waiting job's last dispatch is in Redis.
+func (r *rig) wantSent(id job.ID) {
+	r.t.Helper()
+	j := r.wantState(id, job.Waiting)
+	r.waitTask(j.Task())
+}
+
 // lastEvent is the newest line of a job's history.
 func (r *rig) lastEvent(id job.ID) job.Event {
 	r.t.Helper()

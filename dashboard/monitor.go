@@ -141,8 +141,8 @@ func serveStatic(w http.ResponseWriter, r *http.Request, side monitorSide) {
 		return
 	}
 	got := record(side.handler, r)
-	if got.status != http.StatusOK || strings.HasPrefix(got.header.Get("Content-Type"), "text/html") {
-		http.NotFound(w, r) // asynqmon shows its page for what it does not have
+	if got.status != http.StatusOK || got.header.Get("Content-Type") == "" {
+		http.NotFound(w, r) // asynqmon answers with its page for what it does not have
 		return
 	}
 	h := w.Header()
