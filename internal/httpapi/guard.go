@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,7 +32,8 @@ const (
 	maxBatchBody = 16 << 20
 )
 
-// scopeKey is where an operation's metadata holds the scope that it needs.
+// scopeKey is where an operation's metadata holds the scopes of which it needs
+// one.
 const scopeKey = "scope"
 
 // clientAddress finds the address that a request comes from. X-Forwarded-For
@@ -152,14 +154,23 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithContext(ctx, auth.With(ctx.Context(), who)))
 }
 
-// authorize lets through who has the operation's scope.
+// authorize lets through who has a scope of the operation's.
 func (a *api) authorize(ctx huma.Context, next func(huma.Context)) {
-	scope, _ := ctx.Operation().Metadata[scopeKey].(auth.Scope)
-	if who, _ := auth.From(ctx.Context()); !who.May(scope) {
-		a.refuse(ctx, job.Errorf(job.CodeForbidden, "this needs an API key with the scope %s", scope))
+	scopes, _ := ctx.Operation().Metadata[scopeKey].([]auth.Scope)
+	who, _ := auth.From(ctx.Context())
+	if !slices.ContainsFunc(scopes, who.May) {
+		a.refuse(ctx, job.Errorf(job.CodeForbidden, "this needs an API key with the scope %s", joined(scopes)))
 		return
 	}
 	next(ctx)
+}
+
+func joined(scopes []auth.Scope) string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " or ")
 }
 
 // takeBody reads the body of an operation that has one, within its bounds,

@@ -24,14 +24,15 @@ import (
 
 // Options are what the API is made of; all but Mounts are needed.
 type Options struct {
-	Jobs    *job.Service
-	Types   *tasks.Catalogue // that Jobs accepts
-	Keys    *auth.Keys
-	Limiter *limit.Limiter // whose metrics the caller registers
-	Rates   limit.Config
-	Config  Config
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	Jobs      *job.Service
+	Schedules Schedules        // a *schedule.Service
+	Types     *tasks.Catalogue // that Jobs accepts
+	Keys      *auth.Keys
+	Limiter   *limit.Limiter // whose metrics the caller registers
+	Rates     limit.Config
+	Config    Config
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
 	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
 	// They see the whole path, are logged and counted as the API is, and guard
 	// themselves; only the Host header of an open API is checked for them.
@@ -40,16 +41,18 @@ type Options struct {
 
 // api is what the routes share.
 type api struct {
-	jobs    *job.Service
-	types   *tasks.Catalogue
-	keys    *auth.Keys
-	limiter *limit.Limiter
-	rates   limit.Config
-	log     *slog.Logger
+	jobs      *job.Service
+	schedules Schedules
+	types     *tasks.Catalogue
+	keys      *auth.Keys
+	limiter   *limit.Limiter
+	rates     limit.Config
+	log       *slog.Logger
 
-	huma        huma.API
-	jobBody     decoder[jobRequest]
-	resolveBody decoder[resolveRequest]
+	huma         huma.API
+	jobBody      decoder[jobRequest]
+	resolveBody  decoder[resolveRequest]
+	scheduleBody decoder[scheduleRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -63,7 +66,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, schedules: o.Schedules, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -90,7 +93,9 @@ func New(o Options) (_ http.Handler, err error) {
 	a.huma.UseMiddleware(keepPrivate, a.limitAddress, a.authenticate, a.limitKey, a.authorize, a.takeBody)
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
+	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
+	a.scheduleRoutes()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

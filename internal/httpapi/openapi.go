@@ -43,7 +43,10 @@ func humaConfig(publicURL string) huma.Config {
 					"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key", Description: "an API key"},
 				},
 			},
-			Tags: []*huma.Tag{{Name: "jobs", Description: "Post jobs and follow them."}},
+			Tags: []*huma.Tag{
+				{Name: "jobs", Description: "Post jobs and follow them."},
+				{Name: "schedules", Description: "Have jobs made at certain times."},
+			},
 		},
 		// The document is served by New; huma's page of it loads scripts from
 		// elsewhere, so there is none.
@@ -62,10 +65,11 @@ func humaConfig(publicURL string) huma.Config {
 // operation completes a declaration with the scope that it needs and the
 // errors that it may answer.
 func operation(op huma.Operation, scope auth.Scope, errs []int) huma.Operation {
-	op.Tags = []string{"jobs"}
-	op.Metadata = map[string]any{scopeKey: scope}
-	// OpenAPI 3.1 allows the names of roles for every kind of scheme.
-	op.Security = []map[string][]string{{"bearer": {string(scope)}}, {"apiKey": {string(scope)}}}
+	if op.Tags == nil {
+		op.Tags = []string{"jobs"}
+	}
+	op.Metadata = map[string]any{}
+	alsoFor(&op, scope)
 	op.Responses = map[string]*huma.Response{}
 	for _, status := range errs {
 		res := &huma.Response{
@@ -83,6 +87,14 @@ func operation(op huma.Operation, scope auth.Scope, errs []int) huma.Operation {
 	return op
 }
 
+// alsoFor lets who has the scope use the operation too.
+func alsoFor(op *huma.Operation, scope auth.Scope) {
+	scopes, _ := op.Metadata[scopeKey].([]auth.Scope)
+	op.Metadata[scopeKey] = append(scopes, scope)
+	// OpenAPI 3.1 allows the names of roles for every kind of scheme.
+	op.Security = append(op.Security, map[string][]string{"bearer": {string(scope)}}, map[string][]string{"apiKey": {string(scope)}})
+}
+
 // withBody gives an operation a JSON body of at most that many bytes, which
 // takeBody reads and a decoder checks.
 func withBody(op *huma.Operation, most int64) {
@@ -95,7 +107,11 @@ func withBody(op *huma.Operation, most int64) {
 // describeBody writes the body's schema into the document, where huma has put
 // "a string of bytes".
 func (a *api) describeBody(op huma.Operation, schema *huma.Schema, examples map[string]*huma.Example) {
-	a.huma.OpenAPI().Paths[op.Path].Post.RequestBody.Content["application/json"] = &huma.MediaType{Schema: schema, Examples: examples}
+	declared := a.huma.OpenAPI().Paths[op.Path].Post
+	if op.Method == http.MethodPut {
+		declared = a.huma.OpenAPI().Paths[op.Path].Put
+	}
+	declared.RequestBody.Content["application/json"] = &huma.MediaType{Schema: schema, Examples: examples}
 }
 
 // catalogueList names the job types for the description of POST /jobs.
@@ -136,6 +152,18 @@ var (
 	jobExamples = map[string]*huma.Example{
 		"heartbeat": {Summary: "A line in a worker's log", Value: object{
 			"type": tasks.LogHeartbeat.Name, "payload": object{"message": "hello"},
+		}},
+	}
+	scheduleExample = map[string]*huma.Example{
+		"report": {Summary: "A mail on every working day", Value: object{
+			"name": "morning-report", "cron": "30 8 * * mon-fri", "time_zone": "Europe/Berlin", "missed": "once",
+			"type": tasks.EmailSend.Name, "payload": object{"to": []string{"team@example.com"}, "subject": "Good morning", "text": "Here is the report."},
+		}},
+	}
+	replaceExample = map[string]*huma.Example{
+		"later": {Summary: "An hour later", Value: object{
+			"cron": "30 9 * * mon-fri", "time_zone": "Europe/Berlin", "missed": "once",
+			"type": tasks.EmailSend.Name, "payload": object{"to": []string{"team@example.com"}, "subject": "Good morning", "text": "Here is the report."},
 		}},
 	}
 	batchExamples = map[string]*huma.Example{

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,8 +23,11 @@ type Change struct {
 func (s *Service) check(d *Definition) error {
 	bad := d.normal()
 	n, err := s.jobs.Prepare(d.submission(), acceptedBy+d.Name)
-	if err != nil {
-		bad = append(bad, job.Invalid(err).Fields...)
+	var refused *job.Error
+	if errors.As(err, &refused) && len(refused.Fields) > 0 {
+		bad = append(bad, refused.Fields...)
+	} else if err != nil {
+		return err
 	}
 	if err := bad.OrNil(); err != nil {
 		return job.Invalid(err)
