@@ -21,13 +21,14 @@ var may = map[string][]string{
 	"cmd/api":       {"internal/app", "internal/config"},
 	"cmd/worker":    {"internal/app", "internal/config"},
 	"cmd/scheduler": {"internal/app", "internal/config"},
-	"cmd/postrider": {"internal/app", "internal/config"},
+	"cmd/postrider": {"internal/app", "internal/operator"},
 	"docs":          {"internal/app"},
 
 	"tasks":     {},
 	"dashboard": {"internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
 
 	"internal/app":      anything,
+	"internal/operator": {"internal/app", "internal/config", "internal/auth"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
 	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit"},

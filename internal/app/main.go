@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/postrider/postrider/internal/config"
-	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -21,6 +20,7 @@ const (
 // System is what a program is given by the operating system.
 type System struct {
 	Environ        []string
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
@@ -103,24 +103,4 @@ func (a *App) greet(w io.Writer) {
 		fmt.Fprintf(w, "  Data     %s\n", a.cfg.Store.URL[len("sqlite:"):])
 	}
 	fmt.Fprintln(w, "\nCtrl-C stops it; what was accepted runs after the next start.")
-}
-
-// Migrate brings the schema of DATABASE_URL up to date.
-func Migrate(ctx context.Context, sys System) int {
-	cfg, report, err := Load(Role{Name: "postrider", OneProcess: true}, sys.Environ)
-	log := telemetry.NewLogger(sys.Stderr, cfg.Log)
-	if code := complain(sys, log, report, err); code != exitOK {
-		return code
-	}
-	cfg.Store.AutoMigrate = true
-	st, err := store.Open(ctx, cfg.Store, log, store.Options{})
-	if err == nil {
-		err = st.Close()
-	}
-	if err != nil {
-		log.Error("cannot migrate", "err", err)
-		return exitError
-	}
-	fmt.Fprintln(sys.Stdout, "The schema is up to date.")
-	return exitOK
 }

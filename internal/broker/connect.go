@@ -3,12 +3,8 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,8 +17,6 @@ const (
 	// ioTimeout bounds one answer. asynq's longest scripts take milliseconds; the
 	// rest is patience with a server that forks for a snapshot.
 	ioTimeout = 5 * time.Second
-	// oldest is the Redis that asynq needs: 6.2 (ZRANGE with BYSCORE).
-	oldestMajor, oldestMinor = 6, 2
 )
 
 // go-redis has one logger a process, which writes to standard error. What it
@@ -117,77 +111,3 @@ func (onceHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 type answerLost struct{ cause error }
 
 func (e answerLost) Error() string { return "the answer was lost: " + e.cause.Error() }
-
-// Check asks Redis (on a Cluster every master) whether it will do: an error
-// when it does not answer or is older than 6.2; a warning for what an operator
-// should mend.
-func Check(ctx context.Context, rdb redis.UniversalClient) (warnings []string, err error) {
-	nodes, ok := rdb.(*redis.ClusterClient)
-	if !ok {
-		return checkNode(ctx, rdb)
-	}
-	var mu sync.Mutex
-	err = nodes.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		found, err := checkNode(ctx, node)
-		mu.Lock()
-		defer mu.Unlock()
-		for _, w := range found {
-			warnings = append(warnings, node.Options().Addr+": "+w)
-		}
-		return err
-	})
-	return warnings, err
-}
-
-func checkNode(ctx context.Context, rdb redis.Cmdable) (warnings []string, err error) {
-	server, err := info(ctx, rdb, "server")
-	if err != nil {
-		return nil, err
-	}
-	memory, err := info(ctx, rdb, "memory")
-	if err != nil {
-		return nil, err
-	}
-	switch version := server["redis_version"]; {
-	case version == "":
-		warnings = append(warnings, fmt.Sprintf("Redis does not tell its version; it must be %d.%d or newer", oldestMajor, oldestMinor))
-	case older(version):
-		return nil, fmt.Errorf("checking Redis: it is version %s, and must be %d.%d or newer", version, oldestMajor, oldestMinor)
-	}
-	if policy := memory["maxmemory_policy"]; policy != "" && policy != "noeviction" {
-		warnings = append(warnings, fmt.Sprintf("Redis has maxmemory-policy %s and may throw tasks away; set it to noeviction", policy))
-	}
-	return warnings, nil
-}
-
-// info returns the fields of a section of INFO; none when Redis refuses to
-// tell.
-func info(ctx context.Context, rdb redis.Cmdable, section string) (map[string]string, error) {
-	text, err := rdb.Info(ctx, section).Result()
-	var refused redis.Error
-	if err != nil && !errors.As(err, &refused) {
-		return nil, fmt.Errorf("asking Redis for its INFO %s: %w", section, err)
-	}
-	fields := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			fields[name] = value
-		}
-	}
-	return fields, nil
-}
-
-// older reports whether a version, "7.0.15", is below the oldest that will do.
-// One that cannot be read is not.
-func older(version string) bool {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return false
-	}
-	major, err := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	if err != nil || err2 != nil {
-		return false
-	}
-	return major < oldestMajor || major == oldestMajor && minor < oldestMinor
-}

@@ -1,0 +1,190 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/telemetry"
+)
+
+// Migrate brings the schema of DATABASE_URL up to date.
+func Migrate(ctx context.Context, sys System) error {
+	cfg, _, err := Load(anyRole, sys.Environ)
+	if err != nil {
+		return err
+	}
+	cfg.Store.AutoMigrate = true
+	st, err := store.Open(ctx, cfg.Store, telemetry.NewLogger(sys.Stderr, cfg.Log), store.Options{})
+	if err != nil {
+		return err
+	}
+	return st.Close()
+}
+
+// Migrations lists the schema's migrations and when each was applied.
+func Migrations(ctx context.Context, sys System) ([]store.Migration, error) {
+	cfg, _, err := Load(anyRole, sys.Environ)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := store.Inspect(ctx, cfg.Store)
+	return seen.Migrations, err
+}
+
+// anyRole is for what only needs the database.
+var anyRole = Role{Name: "postrider", OneProcess: true, Defaults: addr("127.0.0.1:8080")}
+
+// Status is how a thing fares that Examine looked at.
+type Status string
+
+// The statuses.
+const (
+	Fine  Status = "ok"
+	Warns Status = "warn"
+	Fails Status = "FAIL"
+)
+
+// Finding is what Examine says of one thing.
+type Finding struct {
+	What   string `json:"what"`
+	Status Status `json:"status"`
+	Says   string `json:"says"`
+	Mend   string `json:"mend,omitempty"`
+}
+
+// examineLimit bounds each look.
+const examineLimit = 10 * time.Second
+
+// maxSkew is how far clocks may be apart: delays are counted by the database's
+// clock and kept by Redis's and the workers'.
+const maxSkew = time.Second
+
+// Examine looks over what a role's settings name, and changes nothing.
+func Examine(ctx context.Context, r Role, environ []string) []Finding {
+	e := &examination{}
+	cfg, report, err := Load(r, environ)
+	if report != nil {
+		for _, w := range report.Warnings {
+			e.add("settings", Warns, w, "correct or remove the variable")
+		}
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			e.add("settings", Fails, strings.TrimSpace(line), "correct the variable")
+		}
+		return e.findings
+	}
+	e.add("settings", Fine, "complete, and the time budgets fit into each other", "")
+	for _, look := range []func(context.Context, Config, Role){e.redis, e.database, e.mail, e.access} {
+		bounded, cancel := context.WithTimeout(ctx, examineLimit)
+		look(bounded, cfg, r)
+		cancel()
+	}
+	return e.findings
+}
+
+type examination struct{ findings []Finding }
+
+func (e *examination) add(what string, s Status, says, mend string) {
+	e.findings = append(e.findings, Finding{what, s, says, mend})
+}
+
+func (e *examination) redis(ctx context.Context, cfg Config, _ Role) {
+	if cfg.Broker.Embedded() {
+		e.add("redis", Fine, "embedded: what it holds is rebuilt from the database at each start", "")
+		return
+	}
+	rdb, err := broker.Connect(cfg.Broker)
+	if err != nil {
+		e.add("redis", Fails, err.Error(), "correct REDIS_URL")
+		return
+	}
+	defer rdb.Close()
+	facts, err := broker.Examine(ctx, rdb)
+	if err != nil {
+		e.add("redis", Fails, err.Error(), "start Redis, or correct REDIS_URL")
+		return
+	}
+	for _, f := range facts {
+		name := strings.TrimSpace("redis " + f.Node)
+		e.add(name, Fine, "version "+f.Version, "")
+		if f.Old {
+			e.findings[len(e.findings)-1] = Finding{name, Fails, "version " + f.Version, "run Redis 6.2 or newer"}
+		}
+		if f.Policy != "noeviction" {
+			e.add(name, Fails, "maxmemory-policy is "+f.Policy+": tasks may be thrown away", "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
+		}
+		if f.AOF {
+			e.add(name, Fine, "it keeps an append-only file", "")
+		} else {
+			e.add(name, Warns, "it keeps no append-only file: after its restart every waiting durable job is sent to it anew, and ephemeral ones are lost", "CONFIG SET appendonly yes, and in redis.conf")
+		}
+		e.clock(name, f.Skew)
+	}
+}
+
+func (e *examination) clock(what string, skew time.Duration) {
+	if skew.Abs() <= maxSkew {
+		e.add(what, Fine, "its clock agrees with this host's", "")
+		return
+	}
+	e.add(what, Warns, fmt.Sprintf("its clock differs from this host's by %s", skew.Round(time.Millisecond)), "keep all hosts' clocks by NTP")
+}
+
+func (e *examination) database(ctx context.Context, cfg Config, _ Role) {
+	began := time.Now()
+	seen, err := store.Inspect(ctx, cfg.Store)
+	switch {
+	case err != nil:
+		e.add("database", Fails, err.Error(), "start the database, or correct DATABASE_URL")
+		return
+	case seen.Newest > int64(len(seen.Migrations)):
+		e.add("database", Fails, fmt.Sprintf("its schema has version %d, which this program does not know", seen.Newest), "run the release that migrated it, or a newer one")
+	case seen.Pending() > 0 && !cfg.Store.AutoMigrate:
+		e.add("database", Fails, fmt.Sprintf("%d migrations are to be applied", seen.Pending()), "postrider migrate")
+	case seen.Pending() > 0:
+		e.add("database", Fine, fmt.Sprintf("%d migrations will be applied at the next start", seen.Pending()), "")
+	default:
+		e.add("database", Fine, fmt.Sprintf("its schema is current (version %d)", seen.Newest), "")
+	}
+	if !seen.Now.IsZero() && !cfg.Store.SQLite() {
+		e.clock("database", seen.Now.Sub(began.Add(time.Since(began)/2)))
+	}
+}
+
+func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
+	if !r.Worker {
+		return
+	}
+	if cfg.Mail.URL == "" {
+		e.add("mail", Fine, "mails are caught and shown at /dev/mail", "")
+		return
+	}
+	sender, err := mail.New(cfg.Mail, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = sender.Check(ctx)
+	}
+	if err != nil {
+		e.add("mail", Fails, err.Error(), "correct SMTP_URL, or ask who runs the mail server")
+		return
+	}
+	e.add("mail", Fine, "the server lets us in", "")
+	if strings.HasSuffix(cfg.Mail.From, "@localhost>") {
+		e.add("mail", Warns, "MAIL_FROM is not set: few servers take mail from "+cfg.Mail.From, "set MAIL_FROM to an address of yours")
+	}
+}
+
+func (e *examination) access(_ context.Context, cfg Config, r Role) {
+	if r.API && len(cfg.Auth.APIKeys) == 0 {
+		e.add("access", Warns, "there are no API keys: everybody on this machine may send", "postrider new-key NAME, into POSTRIDER_API_KEYS")
+	}
+	if r.API && len(cfg.Auth.DashboardUsers) == 0 {
+		e.add("access", Warns, "there are no dashboard users: everybody on this machine is an administrator", "postrider hash-password --name NAME, into POSTRIDER_DASHBOARD_USERS")
+	}
+}
