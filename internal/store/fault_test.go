@@ -294,21 +294,27 @@ func TestCloseWithoutDatabase(t *testing.T) {
 	const repeatFor = time.Second
 	gate := newGate("accept")
 	s := open(t, databases[0].url(t), store.Options{RepeatFor: repeatFor, Fault: func(op, point string) error {
+		if op != "accept" {
+			return nil
+		}
 		_ = gate.fault(op, point)
 		return errCut
 	}})
 	gate.close()
 	const batches = 12 // calls of a key share no transaction
 	var callers sync.WaitGroup
+	var calling atomic.Int64
 	for range batches {
 		r := request()
 		r.Key = job.IdempotencyKey{Owner: "k", Key: "same", Hash: []byte("h"), Keep: time.Hour}
 		callers.Go(func() {
+			calling.Add(1)
 			if _, err := s.Accept(context.Background(), r); job.CodeOf(err) != job.CodeTemporary {
 				t.Errorf("accept: %v, want a temporary error", err)
 			}
 		})
 	}
+	testkit.WaitFor(t, 10*time.Second, "the callers", func() bool { return calling.Load() == batches })
 	gate.open()
 	began := time.Now()
 	if err := s.Close(); err != nil {

@@ -102,7 +102,7 @@ func TestSQLiteIsLocked(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for dsn, want := range map[string]string{
-		"":                               "must be set",
+		"":                               "", // Open's to refuse
 		"mysql://x":                      "begin with",
 		"sqlite:":                        "path",
 		"sqlite::memory:":                "path",
@@ -118,6 +118,12 @@ func TestConfig(t *testing.T) {
 		case err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), "geheim")):
 			t.Errorf("%q: %v, want %q, the variable and no password", dsn, err, want)
 		}
+	}
+}
+
+func TestOpenNeedsAnURL(t *testing.T) {
+	if _, err := store.Open(t.Context(), store.Config{}, testkit.Logger(t), store.Options{}); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("got %v", err)
 	}
 }
 
