@@ -87,11 +87,15 @@ func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) { jobtest.Conformance(t, opener(url)) })
 }
 
-// TestProperty drives the store through random histories beside its model.
+// TestProperty drives the store through random histories beside its model:
+// fewer on SQLite, which the race detector slows.
 func TestProperty(t *testing.T) {
-	histories := 25
-	if os.Getenv("POSTRIDER_TEST_ALL") != "" {
-		histories = 500
+	histories := map[string]int{"sqlite": 5, "postgres": 25}
+	for _, db := range databases {
+		n := histories[db.name]
+		if os.Getenv("POSTRIDER_TEST_ALL") != "" {
+			n = 200
+		}
+		t.Run(db.name, func(t *testing.T) { jobtest.Property(t, opener(db.url(t)), n) })
 	}
-	onEach(t, func(t *testing.T, url string) { jobtest.Property(t, opener(url), histories) })
 }
