@@ -208,11 +208,14 @@ type Retention struct {
 // Validate reports every setting that cannot work, by its variable's name.
 func (r Retention) Validate() error {
 	var errs []error
-	for name, d := range map[string]time.Duration{
-		"POSTRIDER_KEEP_DONE": r.Done, "POSTRIDER_KEEP_BODIES": r.Bodies, "POSTRIDER_KEEP_FAILED": r.Failed,
+	for _, keep := range []struct {
+		name string
+		time.Duration
+	}{
+		{"POSTRIDER_KEEP_DONE", r.Done}, {"POSTRIDER_KEEP_BODIES", r.Bodies}, {"POSTRIDER_KEEP_FAILED", r.Failed},
 	} {
-		if d < time.Minute {
-			errs = append(errs, fmt.Errorf("%s must be a minute at least, and is %s", name, d))
+		if keep.Duration < time.Minute {
+			errs = append(errs, fmt.Errorf("%s must be a minute at least, and is %s", keep.name, keep.Duration))
 		}
 	}
 	return errors.Join(errs...)
