@@ -72,13 +72,19 @@ func newMonitorSide(d *Dashboard, readOnly bool) (monitorSide, error) {
 
 var (
 	inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
-	foreignStyle = regexp.MustCompile(`<link rel="stylesheet" href="https://[^>]*>`)
+	// Fonts from elsewhere, which it can do without; and the manifest, which
+	// browsers ask for without the session's cookie.
+	needless = regexp.MustCompile(`<link rel="(stylesheet" href="https://|manifest")[^>]*>`)
 )
 
+// wayBack leads from asynqmon's pages to ours.
+const wayBack = `<style nonce="` + noncePlace + `">#postrider{position:fixed;top:20px;right:24px;z-index:1300;` +
+	`font:16px/24px system-ui,sans-serif;color:#4379ff;text-decoration:none}</style>` +
+	`<a id="postrider" href="` + root + `">← Postrider</a>`
+
 // takeIndex makes asynqmon's page fit for a strict policy: its inline scripts
-// are named by their hashes; the fonts that it would load from elsewhere, and
-// can do without, are left out; and its style library (JSS) is told the nonce
-// by the meta element that it looks for.
+// are named by their hashes, and its style library (JSS) is told the nonce by
+// the meta element that it looks for.
 func (s *monitorSide) takeIndex(page string) error {
 	scripts := inlineScript.FindAllStringSubmatch(page, -1)
 	if len(scripts) == 0 || !strings.Contains(page, "<head>") {
@@ -88,8 +94,9 @@ func (s *monitorSide) takeIndex(page string) error {
 		sum := sha256.Sum256([]byte(script[1]))
 		s.scripts += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	page = foreignStyle.ReplaceAllString(page, "")
-	s.index = strings.Replace(page, "<head>", `<head><meta property="csp-nonce" content="`+noncePlace+`"/>`, 1)
+	page = needless.ReplaceAllString(page, "")
+	page = strings.Replace(page, "<head>", `<head><meta property="csp-nonce" content="`+noncePlace+`"/>`, 1)
+	s.index = strings.Replace(page, "</body>", wayBack+"</body>", 1)
 	return nil
 }
 
@@ -122,9 +129,9 @@ func (s monitorSide) servePage(w http.ResponseWriter) {
 	nonce := rand.Text()
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'"+s.scripts+"; style-src 'nonce-"+nonce+"'; "+
-		"img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(strings.Replace(s.index, noncePlace, nonce, 1)))
+	_, _ = w.Write([]byte(strings.ReplaceAll(s.index, noncePlace, nonce)))
 }
 
 // staticTypes are the media types of asynqmon's files. asynqmon guesses them,
