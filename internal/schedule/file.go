@@ -114,15 +114,18 @@ func entryLines(raw []byte) ([]int, error) {
 	lines := make([]int, len(nodes.Schedules))
 	for i := range nodes.Schedules {
 		lines[i] = nodes.Schedules[i].Line
+		if nodes.Schedules[i].Tag == "!!null" { // which the decoder passes over
+			return nil, fmt.Errorf("line %d: the schedule is empty", lines[i])
+		}
 	}
 	return lines, nil
 }
 
-// plainly takes the Go types out of the parser's words.
-func plainly(err error) string {
-	words := strings.TrimPrefix(err.Error(), "yaml: ")
-	for _, typ := range []string{" in type schedule.fileForm", " in type schedule.fileEntry"} {
-		words = strings.ReplaceAll(words, typ, "")
-	}
-	return words
-}
+// words takes the Go types out of the parser's words.
+var words = strings.NewReplacer(
+	"yaml: ", "", "unmarshal errors:\n  ", "", "\n  ", "; ",
+	" in type schedule.fileForm", "", " in type schedule.fileEntry", "",
+	"[]schedule.fileEntry", "a list of schedules", "schedule.fileEntry", "a schedule", "schedule.fileForm", "a timetable",
+)
+
+func plainly(err error) string { return words.Replace(err.Error()) }

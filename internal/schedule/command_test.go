@@ -1,0 +1,92 @@
+package schedule_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/schedule"
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+func TestCreateIsInNormalForm(t *testing.T) {
+	r := newRig(t, lite(t))
+	e := r.create(schedule.Change{Definition: schedule.Definition{Name: "s", Type: "log:heartbeat", Payload: []byte(` { "message" : "<hi>" } `), Cron: " 0   8 * * *"}})
+	if string(e.Payload) != `{"message":"<hi>"}` || e.Cron != "0 8 * * *" || e.TimeZone != "UTC" || e.Missed != schedule.MissedOnce || e.MissedLimit != 10 || e.Overlap != schedule.OverlapAllow {
+		t.Errorf("it is %+v", e)
+	}
+	if want := time.Date(2026, 7, 2, 8, 0, 0, 0, time.UTC); !e.NextAt.Equal(want) {
+		t.Errorf("it begins at %v", e.NextAt)
+	}
+	_, err := r.Create(t.Context(), each("s"), "ann")
+	r.wantCode(err, job.CodeConflict)
+	_, err = r.Create(t.Context(), schedule.Change{}, "ann")
+	r.wantCode(err, job.CodeInvalid)
+}
+
+// TestReplaceKeepsADueSlot holds that an edit which leaves the times alone does
+// not lose a slot, and one of the times begins anew.
+func TestReplaceKeepsADueSlot(t *testing.T) {
+	r := newRig(t, lite(t))
+	r.create(each("s"))
+	r.clock.Advance(time.Minute)
+	c := each("s", func(c *schedule.Change) { c.Payload = []byte(`{"pad":"x"}`) })
+	e, err := r.Replace(t.Context(), c, "ann")
+	r.ok(err)
+	if !e.NextAt.Equal(r.clock.Now()) {
+		t.Errorf("the next slot is %v", e.NextAt)
+	}
+	r.after(0)
+	if jobs := r.allJobs(); len(jobs) != 1 {
+		t.Errorf("there are %d jobs", len(jobs))
+	}
+	r.clock.Advance(time.Minute)
+	c.Cron = "*/10 * * * *"
+	e, err = r.Replace(t.Context(), c, "ann")
+	r.ok(err)
+	if want := time.Date(2026, 7, 1, 12, 10, 0, 0, time.UTC); !e.NextAt.Equal(want) {
+		t.Errorf("the next slot is %v", e.NextAt)
+	}
+}
+
+func TestRunNow(t *testing.T) {
+	r := newRig(t, lite(t))
+	ctx := t.Context()
+	paused := true
+	r.create(each("s", func(c *schedule.Change) { c.Paused = &paused }))
+	got, err := r.RunNow(ctx, "s", job.Caller{Name: "ann"})
+	r.ok(err)
+	runs := r.history("s")
+	if len(runs) != 1 || runs[0].JobID != got.Base || !runs[0].Slot.IsZero() || runs[0].Actor != "ann" || runs[0].Outcome != schedule.RunFired {
+		t.Errorf("the history is %+v", runs)
+	}
+	if e := r.get("s"); e.LastJob != got.Base || !e.LastAt.Equal(got.At) || !e.NextAt.IsZero() || !e.LastSlot.IsZero() {
+		t.Errorf("it is %+v", e)
+	}
+	_, err = r.RunNow(ctx, "missing", job.Caller{Name: "ann"})
+	r.wantCode(err, job.CodeNotFound)
+	_, err = r.Runs(ctx, "s", 0, 0)
+	r.wantCode(err, job.CodeInvalid)
+}
+
+// crowded is a timetable that is full.
+type crowded struct{ schedule.Store }
+
+func (crowded) List(context.Context) ([]schedule.Entry, error) {
+	return make([]schedule.Entry, schedule.MaxEntries), nil
+}
+
+func TestMostSchedules(t *testing.T) {
+	r := newRig(t, lite(t))
+	r.create(each("s"))
+	full := schedule.New(schedule.Options{
+		Store: crowded{r.store.Schedules()}, Jobs: r.jobs, Log: testkit.Logger(t), Metrics: prometheus.NewRegistry(),
+	})
+	_, err := full.Create(t.Context(), each("more"), "ann")
+	r.wantCode(err, job.CodeConflict)
+	_, err = full.Replace(t.Context(), each("s"), "ann")
+	r.ok(err)
+}
