@@ -70,8 +70,15 @@ func (s *timetable) List(context.Context) ([]schedule.Entry, error) { return s.e
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
 	server := testkit.Redis(t)
+	r := newRigAt(t, server.URL(), change...)
+	r.redis = server
+	return r
+}
+
+func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
+	t.Helper()
 	queues := broker.Queues{{Name: "email", Concurrency: 2}, {Name: "default", Concurrency: 2}}
-	rdb, err := broker.Connect(broker.Config{RedisURL: server.URL(), Queues: queues})
+	rdb, err := broker.Connect(broker.Config{RedisURL: redisURL, Queues: queues})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +88,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: jobtest.NewMemory(), rdb: rdb, redis: server, log: lines, times: &timetable{}}
+	r := &rig{t: t, store: jobtest.NewMemory(), rdb: rdb, log: lines, times: &timetable{}}
 	r.jobs = job.NewService(job.Options{
 		Store: r.store, Types: types, Queues: queues.Names(), Log: log, Metrics: prometheus.NewRegistry(),
 		Dispatcher: broker.NewClient(broker.Options{
@@ -241,14 +248,19 @@ func (r *rig) as(name string) *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var user auth.User
+	c.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: r.user(name).Session(time.Now()), Path: root}})
+	return c
+}
+
+func (r *rig) user(name string) auth.User {
+	r.t.Helper()
 	for _, u := range r.Users {
 		if u.Name == name {
-			user = u
+			return u
 		}
 	}
-	c.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: user.Session(time.Now()), Path: root}})
-	return c
+	r.t.Fatalf("there is no user %s", name)
+	return auth.User{}
 }
 
 // reply is an answer, read.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
@@ -357,4 +358,25 @@ func TestMonitorWithoutRedis(t *testing.T) {
 	c.post("/admin/jobs/"+string(task.ID)+"/cancel", nil).want(t, http.StatusSeeOther)
 	r.wantState(task.ID, job.Cancelled)
 	testkit.WaitFor(t, patience, "the log tells", func() bool { return r.log.Count("Redis does not do that now") > 0 })
+}
+
+// The one-process mode runs on miniredis, which must know all that asynqmon asks.
+func TestMonitorOnEmbeddedRedis(t *testing.T) {
+	at, stop, err := broker.Embedded(testkit.Logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	r := newRigAt(t, at)
+	c := r.as("ann")
+	task := r.accept(mail("user@example.com", time.Hour))
+	for _, path := range []string{
+		"queues", "queues/email", "queue_stats", "queues/email/scheduled_tasks", "queues/email/tasks/" + task.TaskID(),
+		"servers", "scheduler_entries", "redis_info",
+	} {
+		c.api(http.MethodGet, path, "").want(t, http.StatusOK)
+	}
+	c.get("/admin").want(t, http.StatusOK).lacks(t, "Redis does not answer")
+	c.api(http.MethodDelete, taskRoute("scheduled", task, ""), "").want(t, http.StatusNoContent)
+	r.wantState(task.ID, job.Cancelled)
 }
