@@ -28,6 +28,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mailcatch"
+	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/internal/work"
@@ -56,15 +57,16 @@ type App struct {
 	types  *tasks.Catalogue
 	keys   *auth.Keys
 
-	redis    redis.UniversalClient
-	limiter  *limit.Limiter
-	store    *store.Store
-	broker   *broker.Client
-	jobs     *job.Service
-	catcher  *mailcatch.Server // nil unless mails are caught
-	sender   *mail.Sender      // nil in a process that sends none
-	handler  http.Handler
-	listener net.Listener
+	redis     redis.UniversalClient
+	limiter   *limit.Limiter
+	store     *store.Store
+	broker    *broker.Client
+	jobs      *job.Service
+	schedules *schedule.Service
+	catcher   *mailcatch.Server // nil unless mails are caught
+	sender    *mail.Sender      // nil in a process that sends none
+	handler   http.Handler
+	listener  net.Listener
 
 	mu       sync.Mutex // one of Start and Stop at a time
 	stopped  bool
@@ -90,7 +92,7 @@ func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, 
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}
 	for _, build := range []func(context.Context) error{
-		a.openRedis, a.openStore, a.buildJobs, a.openMail, a.openHTTP,
+		a.openRedis, a.openStore, a.buildJobs, a.buildTimetable, a.openMail, a.openHTTP,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -175,6 +177,20 @@ func (a *App) buildJobs(context.Context) error {
 	return nil
 }
 
+// buildTimetable makes the timetable's commands; a scheduler also brings the
+// timetable in line with what is built in and with its settings.
+func (a *App) buildTimetable(ctx context.Context) error {
+	a.schedules = schedule.New(schedule.Options{Store: a.store.Schedules(), Jobs: a.jobs, Log: a.log, Metrics: a.reg})
+	if !a.role.Scheduler {
+		return nil
+	}
+	seeds, err := schedule.Seeds(a.cfg.Table)
+	if err != nil {
+		return err
+	}
+	return a.schedules.Seed(ctx, seeds)
+}
+
 // openMail makes the sender of a process that works, and where no server is
 // named and the role allows it, the mailbox that catches what is sent.
 func (a *App) openMail(ctx context.Context) (err error) {
@@ -220,7 +236,9 @@ func (a *App) Start() error {
 		a.startHTTP()
 	}
 	if a.role.Scheduler {
-		a.startReconciler()
+		if err := a.startScheduler(); err != nil {
+			return err
+		}
 	}
 	if a.role.Worker {
 		if err := a.startWorker(); err != nil {
@@ -234,18 +252,48 @@ func (a *App) Start() error {
 	return nil
 }
 
-func (a *App) startReconciler() {
-	r := job.NewReconciler(a.jobs, a.name, a.cfg.Keep)
-	r.Start()
-	a.life.onStop("reconciler", partLimit, r.Stop)
+// startScheduler keeps the timetable, shows it in asynqmon, and mends.
+func (a *App) startScheduler() error {
+	reconciler := job.NewReconciler(a.jobs, a.name, a.cfg.Keep)
+	reconciler.Start()
+	a.life.onStop("reconciler", partLimit, reconciler.Stop)
+
+	a.schedules.Start()
+	a.life.onStop("timetable", partLimit, func(context.Context) error { a.schedules.Stop(); return nil })
+
+	shown, err := broker.NewTimetable(broker.TimetableOptions{
+		Redis: a.redis, Entries: a.periodic, Queues: a.cfg.Broker.Queues, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.life.onStop("asynq's periodic manager", partLimit, shown.Stop)
+	return shown.Start()
+}
+
+// periodic lists the schedules that are not paused.
+func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
+	entries, err := a.schedules.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]broker.Periodic, 0, len(entries))
+	for _, e := range entries {
+		if !e.Paused {
+			out = append(out, broker.Periodic{Name: e.Name, Cron: e.Cron, TimeZone: e.TimeZone})
+		}
+	}
+	return out, nil
 }
 
 // startWorker stops in three steps: no more tasks are taken, running jobs end
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
+	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker}
 	worker, err := work.New(work.Options{
-		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Handlers: work.Builtin(a.sender),
-		Log: a.log, Metrics: a.reg,
+		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types,
+		Handlers: append(work.Builtin(a.sender), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/internal/work"
@@ -30,6 +31,7 @@ type Config struct {
 	Auth    auth.Config
 	Limit   limit.Config
 	Work    work.Config
+	Table   schedule.Config
 	Keep    job.Retention
 	Log     telemetry.Config
 	Client  Client

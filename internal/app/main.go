@@ -98,7 +98,7 @@ func (a *App) greet(w io.Writer) {
 	if a.catcher != nil {
 		fmt.Fprintf(w, "  Mails    %s/dev/mail\n", base)
 	}
-	fmt.Fprintf(w, "  Health   %s/readyz\n", base)
+	fmt.Fprintf(w, "  Monitor  %s/admin\n  Health   %s/readyz\n", base, base)
 	if a.cfg.Store.SQLite() {
 		fmt.Fprintf(w, "  Data     %s\n", a.cfg.Store.URL[len("sqlite:"):])
 	}

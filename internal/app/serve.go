@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/telemetry"
 )
@@ -35,11 +37,35 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if a.catcher != nil {
 		mounts["/dev/mail"], mounts["/dev/mail/*"] = a.catcher.Handler(), a.catcher.Handler()
 	}
+	if err := a.mountDashboard(mounts); err != nil {
+		return err
+	}
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Schedules: a.schedules, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
+}
+
+// mountDashboard adds the operators' pages. Without users they are for loopback
+// alone, and are left out elsewhere.
+func (a *App) mountDashboard(mounts map[string]http.Handler) error {
+	users, open := a.cfg.Auth.DashboardUsers, httpapi.CheckExposure(a.cfg.HTTP.Addr, true) == nil
+	if len(users) == 0 && !open {
+		a.log.Warn("POSTRIDER_DASHBOARD_USERS is not set: the dashboard is not served")
+		return nil
+	}
+	d, err := dashboard.New(dashboard.Options{
+		Jobs: a.jobs, Schedules: a.schedules, Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
+		Limiter: a.limiter, Users: users, Open: len(users) == 0,
+		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
+		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	mounts["/admin"], mounts["/admin/*"] = d.Handler(), d.Handler()
+	return nil
 }
 
 // startHTTP serves. Requests that are under way when it stops are answered, as
