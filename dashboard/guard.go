@@ -36,6 +36,8 @@ func (d *Dashboard) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		// What the API's POSTRIDER_CORS_ORIGINS allow is not meant for these.
+		h.Del("Access-Control-Allow-Origin")
 		// Not no-referrer: a browser then sends "Origin: null" with our own
 		// forms, which over plain HTTP is all that tells where they come from.
 		h.Set("Referrer-Policy", "same-origin")

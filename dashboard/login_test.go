@@ -2,12 +2,15 @@ package dashboard
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 
 	"github.com/postrider/postrider/internal/auth"
 )
@@ -140,6 +143,37 @@ func TestWritesOfOtherOriginsAreRefused(t *testing.T) {
 		})
 	}
 	r.wantState(task.ID, "waiting")
+}
+
+// TestUnderTheAPI: the API's router, which sets CORS headers, serves the pages.
+func TestUnderTheAPI(t *testing.T) {
+	r := newRig(t, noUsers)
+	router := chi.NewRouter()
+	router.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			next.ServeHTTP(w, req)
+		})
+	})
+	router.Handle("/admin", r.Handler())
+	router.Handle("/admin/*", r.Handler())
+	web := httptest.NewServer(router)
+	t.Cleanup(web.Close)
+	r.url = web.URL
+	task := r.accept(mail("user@example.com", time.Hour))
+	c := r.anonymous()
+	for path, want := range map[string]string{
+		"/admin": "Queues", "/admin/jobs/" + string(task.ID): "user@example.com", queueRoot: "asynq - monitoring",
+		queueRoot + "/api/queues/email/tasks/" + task.TaskID(): "scheduled",
+	} {
+		got := c.get(path).want(t, http.StatusOK)
+		if !strings.Contains(strings.ToLower(got.body), strings.ToLower(want)) {
+			t.Errorf("%s lacks %q: %s", path, want, got.body)
+		}
+		if got.header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s can be read by pages of other origins", path)
+		}
+	}
 }
 
 func TestOpen(t *testing.T) {

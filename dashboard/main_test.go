@@ -50,6 +50,7 @@ type rig struct {
 	*Dashboard
 	t     testing.TB
 	store *jobtest.Memory
+	types *tasks.Catalogue
 	jobs  *job.Service
 	rdb   redis.UniversalClient
 	redis *testkit.RedisServer
@@ -88,7 +89,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: jobtest.NewMemory(), rdb: rdb, log: lines, times: &timetable{}}
+	r := &rig{t: t, store: jobtest.NewMemory(), types: types, rdb: rdb, log: lines, times: &timetable{}}
 	r.jobs = job.NewService(job.Options{
 		Store: r.store, Types: types, Queues: queues.Names(), Log: log, Metrics: prometheus.NewRegistry(),
 		Dispatcher: broker.NewClient(broker.Options{

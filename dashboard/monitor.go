@@ -67,7 +67,8 @@ func newMonitorSide(d *Dashboard, readOnly bool) (monitorSide, error) {
 	if got.status != http.StatusOK {
 		return s, fmt.Errorf("its page answers %d", got.status)
 	}
-	return s, s.takeIndex(got.body.String())
+	err = s.takeIndex(got.body.String())
+	return s, err
 }
 
 var (

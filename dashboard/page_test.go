@@ -1,15 +1,22 @@
 package dashboard
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
+
+	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/schedule"
+	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -65,6 +72,38 @@ func TestOverview(t *testing.T) {
 	}
 	bob.get("/admin").want(t, http.StatusOK, "f***@example.com", "r***@example.com").lacks(t, "failed@", "running@")
 	c.get("/admin/").want(t, http.StatusOK)
+}
+
+// handler is a job.Handler that acknowledges everything.
+type handler struct{}
+
+func (handler) Handle(context.Context, job.Task) job.Verdict { return job.Verdict{} }
+
+func TestOverviewOfWorkers(t *testing.T) {
+	r := newRig(t)
+	server := broker.NewServer(broker.ServerOptions{
+		Redis: r.rdb, Queues: broker.Queues{{Name: "email", Concurrency: 20}, {Name: "default", Concurrency: 3}},
+		Types: r.types, Handler: handler{}, Log: testkit.Logger(t),
+	})
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	testkit.WaitFor(t, patience, "both of the worker's servers have announced themselves", func() bool {
+		servers, err := asynq.NewInspectorFromRedisClient(r.rdb).Servers()
+		return err == nil && len(servers) == 2
+	})
+	// One process, though asynq has a server a queue.
+	page := r.as("ann").get("/admin").want(t, http.StatusOK, fmt.Sprintf(":%d</td>", os.Getpid()), "0 of 23", "default 3, email 20").lacks(t, "No worker")
+	if n := strings.Count(page.body, `data-label="Since"`); n != 1 {
+		t.Errorf("%d workers are shown", n)
+	}
 }
 
 func TestOverviewOfHeldJobs(t *testing.T) {
