@@ -35,7 +35,7 @@ func through(t *testing.T, dsn, addr string) string {
 // Processes that start together on an empty database migrate it once.
 func TestMigratorsTakeTurns(t *testing.T) {
 	dsn := testkit.Postgres(t)
-	each(6, func(int) {
+	each(3, func(int) {
 		s, err := store.Open(context.Background(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
 		if err != nil {
 			t.Error(err)

@@ -84,13 +84,16 @@ func raw(t *testing.T, url string) *sql.DB {
 }
 
 func TestConformance(t *testing.T) {
-	onEach(t, func(t *testing.T, url string) { jobtest.Conformance(t, opener(url)) })
+	onEach(t, func(t *testing.T, url string) {
+		t.Parallel()
+		jobtest.Conformance(t, opener(url))
+	})
 }
 
 // TestProperty drives the store through random histories beside its model:
 // fewer on SQLite, which the race detector slows.
 func TestProperty(t *testing.T) {
-	histories := map[string]int{"sqlite": 5, "postgres": 25}
+	histories := map[string]int{"sqlite": 5, "postgres": 15}
 	for _, db := range databases {
 		n := histories[db.name]
 		if os.Getenv("POSTRIDER_TEST_ALL") != "" {
