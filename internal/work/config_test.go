@@ -37,7 +37,10 @@ func TestCheckBudget(t *testing.T) {
 			[]string{"POSTRIDER_SMTP_TIMEOUT (30s) must be less than the deadline of email:send (30s)"}},
 		{"shutdown limit", func(c *Config, _ *time.Duration) { c.ShutdownLimit = 15 * time.Second }, []string{
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of email:send (30s)",
+			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of email:reminder (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of notification:send (15s)",
+			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of maintenance:cleanup (30s)",
+			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of schedule:tick (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of noop (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of noop:ephemeral (15s)",
 		}},
@@ -45,7 +48,10 @@ func TestCheckBudget(t *testing.T) {
 			[]string{"POSTRIDER_CONTAINER_GRACE (50s) must be more than POSTRIDER_SHUTDOWN_LIMIT (35s) + POSTRIDER_STOP_GRACE (5s) + 10s to record outcomes (together 50s)"}},
 		{"all", func(c *Config, smtp *time.Duration) {
 			*smtp, c.ShutdownLimit, c.StopGrace = time.Minute, 16*time.Second, time.Minute
-		}, []string{"POSTRIDER_SMTP_TIMEOUT (1m0s)", "POSTRIDER_SHUTDOWN_LIMIT (16s)", "POSTRIDER_STOP_GRACE (1m0s)"}},
+		}, []string{
+			"POSTRIDER_SMTP_TIMEOUT (1m0s)", "POSTRIDER_STOP_GRACE (1m0s)", "POSTRIDER_SHUTDOWN_LIMIT (16s)",
+			"deadline of email:reminder", "deadline of maintenance:cleanup",
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, smtp := defaults(t), 20*time.Second

@@ -66,7 +66,7 @@ func TestEphemeralRefused(t *testing.T) {
 	}{
 		"unknown type": {func(t *job.Task) { t.Type = "fax:send" }, `no handler for job type "fax:send"`},
 		"durable type": {func(t *job.Task) { t.Type = probeType.Name }, "is durable"},
-		"bad payload":  {func(t *job.Task) { t.Payload = []byte(`{"m":1}`) }, "payload.m is not a field"},
+		"bad payload":  {func(t *job.Task) { t.Payload = []byte(`{"m":1}`) }, "m is not a field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(context.Context, *Run) job.Outcome {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,8 +81,15 @@ func (s *store) before(ctx context.Context, op string) error {
 			return err
 		}
 	}
-	s.Clock.Set(time.Now())
+	s.tick()
 	return nil
+}
+
+// tick sets the clock, which never goes back.
+func (s *store) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Clock.Set(time.Now())
 }
 
 func (s *store) Claim(ctx context.Context, c job.Claim) (job.Claimed, error) {
@@ -127,6 +135,9 @@ type rig struct {
 
 var testConfig = Config{ShutdownLimit: 35 * time.Second, StopGrace: 5 * time.Second, ContainerGrace: time.Minute}
 
+// rigs counts the workers, whose names differ.
+var rigs atomic.Int64
+
 // newRig starts a worker whose probes are carried out by h.
 func newRig(t *testing.T, h handler) *rig { return newRigOver(t, newStore(), h) }
 
@@ -140,7 +151,7 @@ func newRigOver(t *testing.T, s *store, h handler, more ...Binding) *rig {
 	probed := func(ctx context.Context, run *Run, _ *probe) job.Outcome { return h(ctx, run) }
 	reg := prometheus.NewRegistry()
 	w, err := New(Options{
-		Config: testConfig, Runner: s, Types: types, Log: log, Metrics: reg,
+		Name: fmt.Sprintf("worker-%d", rigs.Add(1)), Config: testConfig, Runner: s, Types: types, Log: log, Metrics: reg,
 		Handlers: append(more, On(probeType, probed), On(holdType, probed), On(ephemeralType, probed)),
 	})
 	if err != nil {
@@ -164,7 +175,7 @@ func (r *rig) accept(t tasks.Type, payload any) job.Task {
 func (r *rig) acceptNew(n job.New) job.Task {
 	r.t.Helper()
 	n.ID = job.NewID()
-	r.store.Clock.Set(time.Now())
+	r.store.tick()
 	if _, err := r.store.Accept(r.t.Context(), job.Request{Base: n.ID, Jobs: []job.New{n}}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -199,7 +210,7 @@ func (r *rig) last(id job.ID) job.Event {
 // alter writes to a job behind the worker's back.
 func (r *rig) alter(id job.ID, f func(j *job.Job, now time.Time)) {
 	r.t.Helper()
-	r.store.Clock.Set(time.Now())
+	r.store.tick()
 	_, err := r.store.Change(context.Background(), []job.ID{id}, func(j *job.Job, now time.Time) ([]job.Event, error) {
 		f(j, now)
 		return []job.Event{{Job: j.ID, At: now, Kind: "test", State: j.State}}, nil
