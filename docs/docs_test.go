@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/postrider/postrider/internal/schedule"
 )
 
 // The job type that job-types.md shows compiles where it says, and takes fewer
@@ -57,4 +59,31 @@ func TestJobTypeCompiles(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("building the job type of job-types.md: %v\n%s", err, out)
 	}
+}
+
+// The timetable file that timetable.md shows is one.
+func TestTimetableLoads(t *testing.T) {
+	text, err := os.ReadFile("timetable.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	code, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("found no file in timetable.md")
+	}
+	file := filepath.Join(t.TempDir(), "timetable.yaml")
+	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	seeds, err := schedule.Seeds(schedule.Config{Timetable: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range seeds {
+		if s.Name == "weekly-report" && s.TimeZone == "Europe/Berlin" {
+			return
+		}
+	}
+	t.Errorf("the entry is not among the seeds: %+v", seeds)
 }
