@@ -64,7 +64,9 @@ type Timetable struct {
 }
 
 // NewTimetable makes a Timetable; Start and Stop it.
-func NewTimetable(o TimetableOptions) (*Timetable, error) {
+func NewTimetable(o TimetableOptions) (*Timetable, error) { return newTimetable(o, timetableSync) }
+
+func newTimetable(o TimetableOptions, sync time.Duration) (*Timetable, error) {
 	t := &Timetable{entries: o.Entries, queue: tasks.ScheduleTick.Queue, log: component(o.Log), stopped: make(chan struct{})}
 	if names := o.Queues.Names(); len(names) > 0 && !slices.Contains(names, t.queue) {
 		t.queue = names[0]
@@ -73,9 +75,9 @@ func NewTimetable(o TimetableOptions) (*Timetable, error) {
 	manager, err := asynq.NewPeriodicTaskManager(asynq.PeriodicTaskManagerOpts{
 		PeriodicTaskConfigProvider: t,
 		RedisUniversalClient:       ending{o.Redis, t.ctx},
-		SyncInterval:               timetableSync,
+		SyncInterval:               sync,
 		SchedulerOpts: &asynq.SchedulerOpts{
-			HeartbeatInterval: timetableSync,
+			HeartbeatInterval: sync,
 			Logger:            quietLog{t.log},
 			PostEnqueueFunc:   t.enqueued,
 		},
@@ -97,7 +99,8 @@ func (t *Timetable) Start() error {
 }
 
 // Stop takes the schedules back from asynq as long as ctx lasts, and waits for
-// all to end. It may follow a Start that failed, and be called again.
+// all to end: that may take as long as one command to Redis may. It may follow a
+// Start that failed, and be called again.
 func (t *Timetable) Stop(ctx context.Context) error {
 	t.stop.Do(func() {
 		go func() {
@@ -111,7 +114,9 @@ func (t *Timetable) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	t.cancel() // now its commands fail at once
+	// Now each further command fails at once; the one that is under way ends
+	// with the client's own timeouts.
+	t.cancel()
 	<-t.stopped
 	return fmt.Errorf("taking the schedules back from asynq: %w", context.Cause(ctx))
 }
@@ -156,7 +161,10 @@ func cronspec(e Periodic) string {
 }
 
 func (t *Timetable) enqueued(_ *asynq.TaskInfo, err error) {
-	if err != nil && !errors.Is(err, asynq.ErrDuplicateTask) {
+	switch {
+	case errors.Is(err, asynq.ErrDuplicateTask):
+		t.log.Debug("a schedule's tick is still waiting")
+	case err != nil:
 		t.log.Debug("a schedule's tick was not enqueued; the schedulers do without", "err", err)
 	}
 }
