@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/internal/schedule"
+	"github.com/postrider/postrider/tasks"
 )
 
 // The job type that job-types.md shows compiles where it says, and takes fewer
@@ -81,9 +82,13 @@ func TestTimetableLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range seeds {
-		if s.Name == "weekly-report" && s.TimeZone == "Europe/Berlin" {
-			return
+		if s.Name != "weekly-report" || s.TimeZone != "Europe/Berlin" {
+			continue
 		}
+		if _, err := tasks.EmailSend.Decode(s.Payload); err != nil {
+			t.Errorf("its payload: %v", err)
+		}
+		return
 	}
 	t.Errorf("the entry is not among the seeds: %+v", seeds)
 }
