@@ -48,6 +48,9 @@ func load(t *testing.T, program string, environ []string) app.Config {
 			t.Errorf("%s is given %s, which is not a setting", program, name)
 		}
 	}
+	if role.API && len(cfg.Auth.APIKeys) == 0 {
+		t.Errorf("%s is open to everybody: it has no API keys", program)
+	}
 	return cfg
 }
 

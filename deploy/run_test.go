@@ -71,6 +71,13 @@ func (h *host) start(name string) (p *testkit.Program, env []string) {
 	return testkit.Exec(h.t, env, filepath.Join(h.bin, s.Command[0]), s.Command[1:]...), env
 }
 
+func (h *host) maxmemory(size string) {
+	h.t.Helper()
+	if err := h.redis.Client().ConfigSet(h.t.Context(), "maxmemory", size).Err(); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // healthy runs the image's health check in the service's environment.
 func (h *host) healthy(env []string) bool {
 	cmd := exec.Command(filepath.Join(h.bin, "postrider"), "healthcheck")
@@ -104,6 +111,10 @@ func TestComposeRuns(t *testing.T) {
 	}
 	post(t, addr, read(t, filepath.Join(h.secrets, "api_keys")))
 	testkit.WaitFor(t, patience, "the mail to arrive", func() bool { return len(smtp.Mails()) == 1 })
+	h.maxmemory("1") // Redis is full: it refuses every task
+	post(t, addr, read(t, filepath.Join(h.secrets, "api_keys")))
+	h.maxmemory("1gb")
+	testkit.WaitFor(t, patience, "the mail to arrive that Redis had no room for", func() bool { return len(smtp.Mails()) == 2 })
 	for name, p := range running {
 		if code := p.Stop(patience); code != 0 {
 			t.Errorf("%s ended with %d:\n%s", name, code, p.Output())
@@ -164,7 +175,13 @@ func TestComposeRedis(t *testing.T) {
 	if err := healthy(); err != nil {
 		t.Errorf("the health check of a server that is well: %v", err)
 	}
-	server.Stop()
+	if err := server.Client().ConfigSet(t.Context(), "requirepass", "secret").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if healthy() == nil {
+		t.Error("the health check of a server that answers with an error succeeds")
+	}
+	server.Kill()
 	if healthy() == nil {
 		t.Error("the health check of a server that is away succeeds")
 	}
