@@ -90,6 +90,13 @@ func New(o Options) (_ http.Handler, err error) {
 	}
 
 	a.huma = humachi.New(r, humaConfig(o.Config.PublicURL))
+	if o.Keys.Open() {
+		guard, err := a.ownOriginOnly(o.Config.CORSOrigins)
+		if err != nil {
+			return nil, err
+		}
+		a.huma.UseMiddleware(guard)
+	}
 	a.huma.UseMiddleware(keepPrivate, a.limitAddress, a.authenticate, a.limitKey, a.authorize, a.takeBody)
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
