@@ -51,8 +51,11 @@ type rig struct {
 	fault atomic.Pointer[func(point string) error] // of the timetable's transactions
 }
 
-func newRig(t *testing.T, url string) *rig {
+func newRig(t *testing.T, url string, queues ...string) *rig {
 	t.Helper()
+	if queues == nil {
+		queues = []string{"default", "maintenance", "email"}
+	}
 	log, lines := testkit.CaptureLog(t)
 	r := &rig{t: t, disp: jobtest.NewDispatcher(), clock: jobtest.NewClock(), log: lines}
 	r.clock.Set(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
@@ -75,7 +78,7 @@ func newRig(t *testing.T, url string) *rig {
 		t.Fatal(err)
 	}
 	r.jobs = job.NewService(job.Options{
-		Store: r.store, Dispatcher: r.disp, Types: types, Queues: []string{"default", "maintenance", "email"},
+		Store: r.store, Dispatcher: r.disp, Types: types, Queues: queues,
 		Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	r.jobs.Start()

@@ -66,17 +66,25 @@ func builtin(t tasks.Timetabled) (Seed, error) {
 // Seed brings the timetable in line with the seeds, by the rules of Source: new
 // ones are created, those that changed are changed, and those that are gone are
 // deleted. All are checked before any is written; the error joins all that is
-// wrong, by the entry's place.
+// wrong, by the entry's place. A built-in one that is refused, since its queue is
+// none of POSTRIDER_QUEUES, counts as gone.
 func (s *Service) Seed(ctx context.Context, seeds []Seed) error {
 	var errs []error
-	for i := range seeds {
-		if err := s.check(&seeds[i].Definition); err != nil {
-			errs = append(errs, fmt.Errorf("%s: schedule %q: %w", seeds[i].Where, seeds[i].Name, err))
+	var good []Seed
+	for _, seed := range seeds {
+		switch err := s.check(&seed.Definition); {
+		case err == nil:
+			good = append(good, seed)
+		case seed.Source == FromBuiltin:
+			s.log.Warn("a built-in schedule is left out", "schedule", seed.Name, "err", err)
+		default:
+			errs = append(errs, fmt.Errorf("%s: schedule %q: %w", seed.Where, seed.Name, err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	seeds = good
 	for i := range seeds {
 		if _, err := s.store.Change(ctx, seeds[i].Name, seeds[i].settle); err != nil {
 			return fmt.Errorf("seeding the schedule %s: %w", seeds[i].Name, err)

@@ -87,6 +87,20 @@ func TestBuiltinTimetable(t *testing.T) {
 	}
 }
 
+// TestBuiltinTimetableWithoutItsQueue holds that no scheduler fails to start for
+// that.
+func TestBuiltinTimetableWithoutItsQueue(t *testing.T) {
+	r := newRig(t, lite(t), "default")
+	r.seed(schedule.Config{})
+	if got := r.names(); got != "" {
+		t.Errorf("the schedules are %s", got)
+	}
+	r.seed(file(t, "schedules:\n- {name: cleanup, type: maintenance:cleanup, cron: '@weekly', queue: default}"))
+	if got := r.names(); got != "cleanup" {
+		t.Errorf("the schedules are %s", got)
+	}
+}
+
 func TestTimetableFile(t *testing.T) {
 	r := newRig(t, lite(t))
 	r.seed(file(t, ownTimetable))
