@@ -49,7 +49,8 @@ CREATE INDEX jobs_undispatched ON jobs (dispatch_at) WHERE state = 'waiting' AND
 CREATE INDEX jobs_leases       ON jobs (lease_until) WHERE state = 'running';
 CREATE INDEX jobs_expiry       ON jobs (expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
 -- Retention's.
-CREATE INDEX jobs_finished     ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_done         ON jobs (finished_at) WHERE state = 'done';
+CREATE INDEX jobs_over         ON jobs (finished_at) WHERE finished_at IS NOT NULL AND state <> 'done';
 CREATE INDEX jobs_bodies       ON jobs (finished_at) WHERE state = 'done' AND payload IS NOT NULL;
 -- People's.
 CREATE INDEX jobs_recipient    ON jobs (recipient, id) WHERE recipient <> '';
