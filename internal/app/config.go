@@ -40,7 +40,7 @@ type Config struct {
 // Client is the API that the operator's commands speak to.
 type Client struct {
 	URL string `env:"POSTRIDER_URL" envDefault:"http://127.0.0.1:8080" help:"the API that the commands postrider jobs and send-email speak to"`
-	Key string `env:"POSTRIDER_API_KEY" secret:"true" help:"the secret of the API key that they use"`
+	Key string `env:"POSTRIDER_KEY" secret:"true" help:"the secret of the API key that they use"`
 }
 
 // Load reads a role's settings from environ. The error joins all that is

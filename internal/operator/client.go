@@ -22,7 +22,7 @@ const requestLimit = 30 * time.Second
 // the only one that touches the data: with SQLite there can be no other.
 type remote struct {
 	URL  string `name:"url" placeholder:"URL" help:"The API to speak to ($POSTRIDER_URL, or http://127.0.0.1:8080)."`
-	Key  string `name:"key" placeholder:"SECRET" help:"The API key's secret; better in $POSTRIDER_API_KEY, where other users of this machine cannot see it."`
+	Key  string `name:"key" placeholder:"SECRET" help:"The API key's secret; better in $POSTRIDER_KEY, where other users of this machine cannot see it."`
 	JSON bool   `name:"json" help:"Print what the API answers, as JSON."`
 }
 

@@ -69,7 +69,7 @@ func serving(t *testing.T) []string {
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"POSTRIDER_URL=http://" + a.Addr(), "POSTRIDER_API_KEY=0123456789abcdef", "POSTRIDER_HTTP_ADDR=" + a.Addr()}
+	return []string{"POSTRIDER_URL=http://" + a.Addr(), "POSTRIDER_KEY=0123456789abcdef", "POSTRIDER_HTTP_ADDR=" + a.Addr()}
 }
 
 func TestMailsAndJobs(t *testing.T) {
