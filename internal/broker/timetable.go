@@ -46,8 +46,8 @@ type TimetableOptions struct {
 // Timetable registers the schedules with asynq's periodic manager, so that
 // asynqmon shows them. What asynq enqueues at their times is a schedule:tick, a
 // hint: whether it comes, late, twice or never, decides nothing, since the
-// schedulers go by SQL. asynq knows nothing of where a clock is put forward or
-// back, and shows its own idea of the next time then.
+// schedulers go by SQL. asynq has an idea of its own of the next time where a
+// clock is put forward or back, and of what @every counts from.
 type Timetable struct {
 	entries func(ctx context.Context) ([]Periodic, error)
 	queue   string
