@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 			return errors.New("DATABASE_URL is not a valid PostgreSQL URL") // its own words could show the password
 		}
 	default:
-		return errors.New("DATABASE_URL must begin with postgres:// or sqlite:")
+		return errors.New("DATABASE_URL must begin with postgres:// or sqlite: to name a database")
 	}
 	return nil
 }
