@@ -41,12 +41,8 @@ func (s *Service) Create(ctx context.Context, c Change, actor string) (Entry, er
 	if err := s.check(&c.Definition); err != nil {
 		return Entry{}, err
 	}
-	all, err := s.store.List(ctx)
-	if err != nil {
+	if err := s.room(ctx); err != nil {
 		return Entry{}, err
-	}
-	if len(all) >= MaxEntries {
-		return Entry{}, job.Errorf(job.CodeConflict, "there are %d schedules, which is the most there may be", MaxEntries)
 	}
 	var mine *Entry // of a try before, of which nobody knows whether it was committed
 	e, err := s.store.Change(ctx, c.Name, func(old *Entry, now time.Time) (*Entry, error) {
@@ -63,23 +59,35 @@ func (s *Service) Create(ctx context.Context, c Change, actor string) (Entry, er
 	return s.changed("created", e, actor, err)
 }
 
-// Replace makes a schedule what c says, or creates it. It is the API's from
-// then on: see Source.
-func (s *Service) Replace(ctx context.Context, c Change, actor string) (Entry, error) {
-	_, err := s.Get(ctx, c.Name)
-	if job.CodeOf(err) == job.CodeNotFound {
-		return s.Create(ctx, c, actor)
+// room errs, CodeConflict, when there are as many schedules as there may be.
+func (s *Service) room(ctx context.Context) error {
+	all, err := s.store.List(ctx)
+	if err == nil && len(all) >= MaxEntries {
+		err = job.Errorf(job.CodeConflict, "there are %d schedules, which is the most there may be", MaxEntries)
 	}
-	if err != nil {
+	return err
+}
+
+// Replace makes a schedule what c says, or creates it. It is the API's from
+// then on: see Source. Of callers at the same moment the last one wins.
+func (s *Service) Replace(ctx context.Context, c Change, actor string) (Entry, error) {
+	if err := s.check(&c.Definition); err != nil {
 		return Entry{}, err
 	}
-	if err := s.check(&c.Definition); err != nil {
+	done := "replaced"
+	switch _, err := s.store.Get(ctx, c.Name); {
+	case job.CodeOf(err) == job.CodeNotFound:
+		if err := s.room(ctx); err != nil {
+			return Entry{}, err
+		}
+		done = "created"
+	case err != nil:
 		return Entry{}, err
 	}
 	e, err := s.store.Change(ctx, c.Name, func(old *Entry, now time.Time) (*Entry, error) {
 		return c.apply(old, FromAPI, now)
 	})
-	return s.changed("replaced", e, actor, err)
+	return s.changed(done, e, actor, err)
 }
 
 // apply makes the entry that c asks for out of the one there is. Where neither

@@ -2,6 +2,8 @@ package schedule_test
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +54,27 @@ func TestReplaceKeepsADueSlot(t *testing.T) {
 	}
 }
 
+// TestReplaceTakesTurns holds that of callers who put the same schedule at the
+// same moment none is refused, whether it is there before or not.
+func TestReplaceTakesTurns(t *testing.T) {
+	for _, there := range []bool{false, true} {
+		r := newRig(t, lite(t))
+		if there {
+			r.create(each("s"))
+		}
+		errs := make([]error, 20)
+		var callers sync.WaitGroup
+		for i := range errs {
+			callers.Go(func() { _, errs[i] = r.Replace(t.Context(), each("s"), "ann") })
+		}
+		callers.Wait()
+		r.ok(errors.Join(errs...))
+		if e := r.get("s"); e.Cron != each("s").Cron {
+			t.Errorf("it is %+v", e)
+		}
+	}
+}
+
 func TestRunNow(t *testing.T) {
 	r := newRig(t, lite(t))
 	ctx := t.Context()
@@ -86,6 +109,8 @@ func TestMostSchedules(t *testing.T) {
 		Store: crowded{r.store.Schedules()}, Jobs: r.jobs, Log: testkit.Logger(t), Metrics: prometheus.NewRegistry(),
 	})
 	_, err := full.Create(t.Context(), each("more"), "ann")
+	r.wantCode(err, job.CodeConflict)
+	_, err = full.Replace(t.Context(), each("more"), "ann")
 	r.wantCode(err, job.CodeConflict)
 	_, err = full.Replace(t.Context(), each("s"), "ann")
 	r.ok(err)
