@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -122,9 +124,16 @@ func (d *Dashboard) setCookie(w http.ResponseWriter, r *http.Request, value stri
 }
 
 // localPath is a path to go on to if it is one of ours, else the overview's.
-func localPath(path string) string {
-	if path == root || strings.HasPrefix(path, root+"/") && !strings.HasPrefix(path, root+"/login") {
-		return path
+// It must be written as a browser would send it: http.Redirect resolves dots,
+// and browsers take a backslash for a slash, so that what only begins like one
+// of ours can lead to //elsewhere.
+func localPath(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.IsAbs() || u.Host != "" || strings.Contains(u.Path, "\\") || path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
+		return root
+	}
+	if u.Path == root || strings.HasPrefix(u.Path, root+"/") && u.Path != root+"/login" {
+		return next
 	}
 	return root
 }

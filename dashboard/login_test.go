@@ -62,6 +62,9 @@ func TestLoginLeadsNowhereElse(t *testing.T) {
 	for next, want := range map[string]string{
 		"/admin/jobs": "/admin/jobs", "/admin": "/admin", "": "/admin", "https://evil.example/admin/": "/admin",
 		"//evil.example": "/admin", "/adminx": "/admin", "/admin/login?next=/admin/login": "/admin", `/\evil.example`: "/admin",
+		// What http.Redirect resolves, and a browser then reads as //evil.example.
+		`/admin/../\evil.example`: "/admin", "/admin/..//evil.example": "/admin", "/admin/%2e%2e/%5cevil.example": "/admin",
+		"/admin/../\t/evil.example": "/admin", "/admin/": "/admin/", "/admin/jobs?q=a/../b": "/admin/jobs?q=a/../b",
 	} {
 		if got := localPath(next); got != want {
 			t.Errorf("%q leads to %q, want %q", next, got, want)
