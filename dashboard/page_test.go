@@ -72,6 +72,23 @@ func TestOverview(t *testing.T) {
 	c.get("/admin/").want(t, http.StatusOK)
 }
 
+// TestNamesAreMaskedToo holds that an address stays hidden from viewers where
+// it is part of a name: a schedule may be called after its recipient.
+func TestNamesAreMaskedToo(t *testing.T) {
+	r := newRig(t)
+	const name = "reminder:user@example.com"
+	r.times.entries = []schedule.Entry{{Definition: schedule.Definition{Name: name, Cron: "* * * * *", TimeZone: "UTC"}}}
+	got, err := r.jobs.Accept(t.Context(), job.Caller{Name: "schedule:" + name}, mail("user@example.com", time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, bob := r.as("ann"), r.as("bob")
+	for _, path := range []string{"/admin", "/admin/jobs/" + string(got.Jobs[0].ID)} {
+		c.get(path).want(t, http.StatusOK, name)
+		bob.get(path).want(t, http.StatusOK, "u***@example.com").lacks(t, "user@")
+	}
+}
+
 // handler is a job.Handler that acknowledges everything.
 type handler struct{}
 
