@@ -44,7 +44,7 @@ func TestPlan(t *testing.T) {
 		after   time.Duration
 		code    job.Code
 	}{
-		{"done", running(), job.Succeeded("250"), job.Done, 0, 0, ""},
+		{"done", running(), job.Succeeded("250"), job.Done, 1, 0, ""},
 		{"suppressed", running(), job.Outcome{Kind: job.OutcomeSuppressed}, job.Suppressed, 0, 0, job.CodeSuppressed},
 		{"cancelled", running(), job.Outcome{Kind: job.OutcomeCancelled}, job.Cancelled, 0, 0, job.CodeCancelled},
 		{"given back", running(lastAttempt), job.Outcome{Kind: job.OutcomeGivenBack}, job.Waiting, 0, 0, ""},

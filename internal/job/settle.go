@@ -19,7 +19,7 @@ func Plan(j *Job, backoff tasks.Backoff, o Outcome) Settlement {
 	}
 	switch o.Kind {
 	case OutcomeDone:
-		s.State = Done
+		s.State, s.Charge = Done, 1
 	case OutcomeSuppressed:
 		s.State = Suppressed
 	case OutcomeCancelled:

@@ -23,7 +23,7 @@ func TestOutcomes(t *testing.T) {
 		attempts int
 		min, max time.Duration // of the verdict, where the job waits
 	}{
-		{"done", probeType.Type, job.Succeeded("ok"), job.Done, 0, 0, 0},
+		{"done", probeType.Type, job.Succeeded("ok"), job.Done, 1, 0, 0},
 		{"temporary", probeType.Type, job.TemporaryFailure("no"), job.Waiting, 1, backoff.Base / 2, 2 * backoff.Base},
 		{"temporary with a time", probeType.Type, job.Outcome{Kind: job.OutcomeTemporary, After: 7 * time.Minute}, job.Waiting, 1, 7 * time.Minute, 7 * time.Minute},
 		{"permanent", probeType.Type, job.PermanentFailure("never"), job.Failed, 1, 0, 0},
@@ -167,7 +167,7 @@ func TestClaimWithoutDatabase(t *testing.T) {
 				t.Errorf("verdict %+v", v)
 			}
 		}
-		if j := r.find(task.ID); j.State != job.Done || j.Runs != 1 || j.Attempts != 0 || j.Deaths != 0 {
+		if j := r.find(task.ID); j.State != job.Done || j.Runs != 1 || j.Attempts != 1 || j.Deaths != 0 {
 			t.Errorf("the job is %s after %d runs, %d attempts, %d deaths", j.State, j.Runs, j.Attempts, j.Deaths)
 		}
 		if r.logs.Count("claiming jobs fails") != 2 || r.logs.Count("claiming jobs works again") != 2 {
@@ -253,7 +253,7 @@ func TestSettleNever(t *testing.T) {
 		if v := r.Handle(t.Context(), task); !isAck(v) || len(runs) != 2 {
 			t.Errorf("verdict %+v after runs %v", v, runs)
 		}
-		if j := r.find(task.ID); j.State != job.Done || j.Deaths != 1 || j.Attempts != 0 {
+		if j := r.find(task.ID); j.State != job.Done || j.Deaths != 1 || j.Attempts != 1 {
 			t.Errorf("the job is %s after %d deaths and %d attempts", j.State, j.Deaths, j.Attempts)
 		}
 	})

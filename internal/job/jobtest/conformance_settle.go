@@ -19,7 +19,7 @@ var settleScenarios = []scenario{
 			code     job.Code
 			after    time.Duration
 		}{
-			{"done", done(), nil, job.Done, 0, "", 0},
+			{"done", done(), nil, job.Done, 1, "", 0},
 			{"temporary", temporary(time.Minute), nil, job.Waiting, 1, job.CodeTemporary, time.Minute},
 			{"temporary, attempts used up", temporary(time.Minute), once, job.Failed, 1, job.CodeTemporary, 0},
 			{"permanent", job.Outcome{Kind: job.OutcomePermanent, Message: "no such user", ReplyCode: 550}, nil, job.Failed, 1, job.CodePermanent, 0},
