@@ -43,6 +43,29 @@ func TestBootTwiceAtOnce(t *testing.T) {
 	}
 }
 
+// The mailbox has no login. With API keys, too, it answers nobody who comes by
+// another name, as a page does whose domain resolves to 127.0.0.1.
+func TestMailboxAnswersLocalHostsOnly(t *testing.T) {
+	a := boot(t, Dev, "POSTRIDER_DATA_DIR="+t.TempDir(), "POSTRIDER_API_KEYS=shop:0123456789abcdef:admin")
+	for host, want := range map[string]int{"": http.StatusOK, "localhost": http.StatusOK, "evil.example": http.StatusForbidden} {
+		for _, path := range []string{"/dev/mail", "/dev/mail/messages"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.Addr()+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != want {
+				t.Errorf("%s as %q: %d, want %d", path, host, res.StatusCode, want)
+			}
+		}
+	}
+}
+
 // What was accepted before a stop runs after the next start, though the
 // embedded Redis has forgotten it.
 func TestRestartKeepsJobs(t *testing.T) {

@@ -75,6 +75,9 @@ func (c Config) check(r Role) error {
 	if r.API {
 		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))
 	}
+	if r.CatchMail && c.Mail.URL == "" && len(c.Auth.APIKeys) > 0 && httpapi.CheckExposure(c.HTTP.Addr, true) != nil {
+		errs = append(errs, fmt.Errorf("POSTRIDER_HTTP_ADDR %q can be reached from other machines, and /dev/mail shows every mail without a login: set SMTP_URL, or serve on 127.0.0.1", c.HTTP.Addr))
+	}
 	if r.Worker {
 		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))
 	}

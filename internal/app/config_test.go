@@ -32,6 +32,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"serve on SQLite", Serve, []string{smtp}, nil},
 		{"serve without a mail server", Serve, nil, []string{"SMTP_URL", "postrider dev"}},
 		{"dev needs nothing", Dev, nil, nil},
+		{"dev shows its mailbox to the network", Dev, []string{"POSTRIDER_HTTP_ADDR=:8080", "POSTRIDER_API_KEYS=shop:0123456789abcdef:admin"}, []string{"POSTRIDER_HTTP_ADDR", "/dev/mail", "SMTP_URL"}},
+		{"dev without a mailbox on the network", Dev, []string{smtp, "POSTRIDER_HTTP_ADDR=:8080", "POSTRIDER_API_KEYS=shop:0123456789abcdef:admin"}, nil},
 		{"all that is wrong at once", Serve, []string{"DATABASE_URL=mysql://x", "REDIS_URL=x", "POSTRIDER_KEEP_DONE=1s"}, []string{"DATABASE_URL", "REDIS_URL", "POSTRIDER_KEEP_DONE"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -35,7 +35,8 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	mounts := map[string]http.Handler{"/healthz": pages, "/readyz": pages, "/metrics": pages}
 	if a.catcher != nil {
-		mounts["/dev/mail"], mounts["/dev/mail/*"] = a.catcher.Handler(), a.catcher.Handler()
+		mailbox := httpapi.OnlyLocalHost(a.cfg.HTTP.PublicURL)(a.catcher.Handler())
+		mounts["/dev/mail"], mounts["/dev/mail/*"] = mailbox, mailbox
 	}
 	if err := a.mountDashboard(mounts); err != nil {
 		return err

@@ -68,11 +68,12 @@ func addressKey(r *http.Request) string {
 	return "addr:" + addr.String()
 }
 
-// onlyLocalHost refuses requests that name a host other than this machine or
-// that of publicURL. An open API listens on loopback only, but a page in a
-// browser there reaches it as its own origin once the page's domain resolves
-// to 127.0.0.1 (DNS rebinding); what gives it away is the Host header.
-func onlyLocalHost(publicURL string) func(http.Handler) http.Handler {
+// OnlyLocalHost refuses requests that name a host other than this machine or
+// that of publicURL, which may be empty. What is served without a login, as an
+// open API is, listens on loopback only, but a page in a browser there reaches
+// it as its own origin once the page's domain resolves to 127.0.0.1 (DNS
+// rebinding); what gives it away is the Host header.
+func OnlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 	public := ""
 	if u, err := url.Parse(publicURL); err == nil {
 		public = u.Hostname()
@@ -83,7 +84,7 @@ func onlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 			ip, _ := netip.ParseAddr(host)
 			ours := strings.EqualFold(host, "localhost") || ip.Unmap().IsLoopback() || public != "" && strings.EqualFold(host, public)
 			if !ours {
-				newProblem(http.StatusForbidden, job.CodeForbidden, "without API keys this service answers to localhost and loopback addresses only, "+
+				newProblem(http.StatusForbidden, job.CodeForbidden, "what is served here without a login answers to localhost and loopback addresses only, "+
 					"and to the host of POSTRIDER_PUBLIC_URL; the request names another host").write(w, r)
 				return
 			}

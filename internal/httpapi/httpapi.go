@@ -72,7 +72,7 @@ func New(o Options) (_ http.Handler, err error) {
 	r := chi.NewRouter()
 	r.Use(clientAddress(o.Config.TrustedProxies), seen.observe, seen.survivePanics)
 	if o.Keys.Open() {
-		r.Use(onlyLocalHost(o.Config.PublicURL))
+		r.Use(OnlyLocalHost(o.Config.PublicURL))
 	}
 	if len(o.Config.CORSOrigins) > 0 {
 		r.Use(cors.New(corsOptions(o.Config.CORSOrigins)).Handler)
