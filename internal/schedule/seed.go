@@ -46,6 +46,9 @@ func Seeds(c Config) ([]Seed, error) {
 		return slices.ContainsFunc(own, func(s Seed) bool { return s.Name == name })
 	}
 	built = slices.DeleteFunc(built, func(s Seed) bool { return named(s.Name) })
+	if n := len(built) + len(own); n > MaxEntries {
+		return nil, fmt.Errorf("POSTRIDER_TIMETABLE: with the built-in ones there are %d schedules, %d is the most there may be", n, MaxEntries)
+	}
 	return append(built, own...), nil
 }
 

@@ -1,6 +1,7 @@
 package schedule_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,6 +200,15 @@ func TestTwoSeeders(t *testing.T) {
 	}
 }
 
+// crowd is n schedules of a timetable file.
+func crowd(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "\n- {name: s%d, type: noop, cron: '@daily'}", i)
+	}
+	return b.String()
+}
+
 func TestTimetableFileRefusals(t *testing.T) {
 	r := newRig(t, lite(t))
 	for _, test := range []struct{ text, want string }{
@@ -215,6 +225,7 @@ func TestTimetableFileRefusals(t *testing.T) {
 		{"schedules:\n- {name: a, type: email:send, cron: '@daily', payload: {to: [nobody]}}", `line 2: schedule "a": payload.to[0] is not a mail address`},
 		{"schedules:\n- {name: a, type: noop:ephemeral, cron: '@daily'}", `line 2: schedule "a": type is ephemeral`},
 		{"schedules:\n- ", "line 2: the schedule is empty"},
+		{"schedules:" + crowd(schedule.MaxEntries-1), "POSTRIDER_TIMETABLE: with the built-in ones there are 1001 schedules"},
 	} {
 		seeds, err := schedule.Seeds(file(t, test.text))
 		if err == nil {
