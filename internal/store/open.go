@@ -79,6 +79,9 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return fmt.Errorf("locking the database: another postrider is running on %s", path)
 	}
 	s.close = append(s.close, lock.Unlock)
+	if err := keepPrivate(path); err != nil {
+		return err
+	}
 	if s.write, err = sql.Open("sqlite", sqliteDSN(path)+"&_txlock=immediate"); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
@@ -96,6 +99,17 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		return fmt.Errorf("opening the database %s: %w", path, err)
 	}
 	return nil
+}
+
+// keepPrivate makes the database's file, if there is none, for its owner alone:
+// it holds mails. SQLite would make it for all to read; the files that it puts
+// beside it are as the database is.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the database's file: %w", err)
+	}
+	return f.Close()
 }
 
 func sqliteDSN(path string) string {

@@ -3,6 +3,8 @@ package store_test
 import (
 	"context"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +99,24 @@ func TestSQLiteIsLocked(t *testing.T) {
 	dead, err := second.DeadLeases(t.Context(), 10)
 	if err != nil || len(dead) != 1 || dead[0] != j.ID {
 		t.Errorf("dead leases: %v, %v; want the job that was running", dead, err)
+	}
+}
+
+// Mails and who gets them are not for everybody on the machine.
+func TestSQLiteIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "postrider.db")
+	s := open(t, "sqlite:"+path, store.Options{})
+	if _, err := s.Accept(t.Context(), request()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("files %v, %v; want the database, its log and its lock", files, err)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v; want it for its owner alone", file, info.Mode(), err)
+		}
 	}
 }
 
