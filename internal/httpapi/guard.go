@@ -182,7 +182,7 @@ func (a *api) takeBody(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	r, w := humachi.Unwrap(ctx)
-	body, err := readBody(w, r, ctx.Operation().MaxBodyBytes)
+	body, err := readBody(w, r, ctx.Operation().MaxBodyBytes-1) // see withBody
 	if err != nil {
 		// What is left of it will not be read.
 		w.Header().Set("Connection", "close")
