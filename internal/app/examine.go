@@ -13,18 +13,19 @@ import (
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
-// Migrate brings the schema of DATABASE_URL up to date.
-func Migrate(ctx context.Context, sys System) error {
+// Migrate brings the schema of DATABASE_URL up to date, and names the database
+// for people: unset, that is a SQLite file.
+func Migrate(ctx context.Context, sys System) (database string, err error) {
 	cfg, _, err := Load(anyRole, sys.Environ)
 	if err != nil {
-		return err
+		return "", err
 	}
 	cfg.Store.AutoMigrate = true
 	st, err := store.Open(ctx, cfg.Store, telemetry.NewLogger(sys.Stderr, cfg.Log), store.Options{})
 	if err != nil {
-		return err
+		return "", err
 	}
-	return st.Close()
+	return cfg.Store.Name(), st.Close()
 }
 
 // Migrations lists the schema's migrations and when each was applied.

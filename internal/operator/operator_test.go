@@ -197,7 +197,10 @@ func TestMigrate(t *testing.T) {
 	if out := mustRun(t, environ, "", "migrate", "status"); !regexp.MustCompile(`00001_ground +no`).MatchString(out) {
 		t.Errorf("before: %s", out)
 	}
-	mustRun(t, environ, "", "migrate")
+	// Whoever forgot DATABASE_URL must see that it was not their PostgreSQL.
+	if out := mustRun(t, environ, "", "migrate"); !strings.Contains(out, " at 127.0.0.1 is up to date") {
+		t.Errorf("it does not say of which database: %s", out)
+	}
 	if out := mustRun(t, environ, "", "migrate", "status", "-json"); strings.Contains(out, "null") || strings.Count(out, "applied_at") < 2 {
 		t.Errorf("after: %s", out)
 	}

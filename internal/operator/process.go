@@ -31,10 +31,11 @@ type migrate struct {
 type migrateUp struct{}
 
 func (migrateUp) Run(c *call) error {
-	if err := app.Migrate(c.ctx, c.System); err != nil {
+	database, err := app.Migrate(c.ctx, c.System)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintln(c.Stdout, "The schema is up to date.")
+	fmt.Fprintf(c.Stdout, "The schema of %s is up to date.\n", database)
 	return nil
 }
 

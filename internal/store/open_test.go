@@ -120,6 +120,17 @@ func TestSQLiteIsPrivate(t *testing.T) {
 	}
 }
 
+func TestConfigName(t *testing.T) {
+	for url, want := range map[string]string{
+		"sqlite:data/postrider.db":                    "the SQLite file data/postrider.db",
+		"postgres://ann:geheim@db:5433/postrider?x=y": "the database postrider at db",
+	} {
+		if got := (store.Config{URL: url}).Name(); got != want {
+			t.Errorf("%s is called %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"":                               "", // Open's to refuse

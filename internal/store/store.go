@@ -29,6 +29,18 @@ type Config struct {
 // SQLite reports whether the URL names a SQLite file.
 func (c Config) SQLite() bool { return strings.HasPrefix(c.URL, "sqlite:") }
 
+// Name says which database a valid URL means, without user and password.
+func (c Config) Name() string {
+	if path, ok := strings.CutPrefix(c.URL, "sqlite:"); ok {
+		return "the SQLite file " + path
+	}
+	p, err := postgresConfig(c.URL)
+	if err != nil {
+		return "the database"
+	}
+	return fmt.Sprintf("the database %s at %s", p.Database, p.Host)
+}
+
 // Validate checks the form of DATABASE_URL. An empty one is fine here, since
 // a program may have a default of its own: it is Open that needs one.
 func (c Config) Validate() error {
