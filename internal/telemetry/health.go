@@ -134,17 +134,23 @@ func (c namedCheck) run(ctx context.Context) (err error) {
 	return c.check(ctx)
 }
 
-// await returns the check's result, or why it was not waited for any longer.
+// await returns the check's result, or why it was not waited for any longer. A
+// check that answered counts even if another one used up the time.
 func await(ctx context.Context, result <-chan error) error {
+	var err error
 	select {
-	case err := <-result:
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+	case err = <-result:
+	case <-ctx.Done():
+		select { // the one above takes either where both are ready
+		case err = <-result:
+		default:
 			return context.Cause(ctx)
 		}
-		return err
-	case <-ctx.Done():
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	return err
 }
 
 // note logs a check that begins or ceases to fail, once each.

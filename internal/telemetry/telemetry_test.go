@@ -92,6 +92,12 @@ func TestReadiness(t *testing.T) {
 			h.Add("sql", telemetry.Required, hangs)
 			h.Add("redis", telemetry.Degraded, hangs)
 		}, 503, "failing", checks{"sql": "timeout", "redis": "timeout"}},
+		"one hangs, the others do not": {func(h *telemetry.Health) {
+			h.Add("sql", telemetry.Required, hangs)
+			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+				h.Add(name, telemetry.Degraded, ok)
+			}
+		}, 503, "failing", checks{"sql": "timeout", "a": "ok", "b": "ok", "c": "ok", "d": "ok", "e": "ok", "f": "ok", "g": "ok", "h": "ok"}},
 		"panics": {func(h *telemetry.Health) {
 			h.Add("sql", telemetry.Required, func(context.Context) error { panic("oops") })
 		}, 503, "failing", checks{"sql": "failing"}},
