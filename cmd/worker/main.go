@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,14 +13,9 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	check := flag.Bool("check-config", false, "print the settings, secrets hidden, and what is wrong with them")
-	flag.Parse()
-	sys := app.System{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
-	if *check {
-		return app.CheckConfig(app.Worker, sys)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return app.Run(ctx, app.Worker, sys)
+	sys := app.System{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
+	return app.Main(ctx, app.Worker, sys, os.Args[1:])
 }

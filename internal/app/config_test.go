@@ -50,6 +50,27 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+func TestMainReadsFlags(t *testing.T) {
+	environ := []string{"DATABASE_URL=postgres://post:hunter2@db/postrider"}
+	for _, test := range []struct {
+		args     []string
+		code     int
+		out, err string // parts of what is printed
+	}{
+		{[]string{"-check-config"}, exitOK, "postgres://post:xxxxx@db/postrider", ""},
+		{[]string{"-h"}, exitOK, "", "check-config"},
+		{[]string{"-nope"}, exitUsage, "", "-nope"},
+		{[]string{"check-config"}, exitUsage, "", "unexpected argument check-config"},
+		{[]string{"-check-config", "x"}, exitUsage, "", "unexpected argument x"},
+	} {
+		var out, complaints bytes.Buffer
+		code := Main(t.Context(), API, System{Environ: environ, Stdout: &out, Stderr: &complaints}, test.args)
+		if code != test.code || !strings.Contains(out.String(), test.out) || !strings.Contains(complaints.String(), test.err) {
+			t.Errorf("%v: exit code %d, want %d; printed %q and %q", test.args, code, test.code, out.String(), complaints.String())
+		}
+	}
+}
+
 func TestCheckConfigHidesSecrets(t *testing.T) {
 	var out, complaints bytes.Buffer
 	code := CheckConfig(Worker, System{

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +24,27 @@ type System struct {
 	Environ        []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+}
+
+// Main is a program of one role, but for its signals: args are its flags,
+// without the program's name. It returns the exit code.
+func Main(ctx context.Context, role Role, sys System, args []string) int {
+	flags := flag.NewFlagSet(role.Name, flag.ContinueOnError)
+	flags.SetOutput(sys.Stderr)
+	check := flags.Bool("check-config", false, "print the settings, secrets hidden, and what is wrong with them")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage // flags has said what is wrong
+	case flags.NArg() > 0:
+		// Not left alone: check-config without its dash would start the process.
+		fmt.Fprintf(sys.Stderr, "%s: unexpected argument %s; -h tells more\n", role.Name, flags.Arg(0))
+		return exitUsage
+	case *check:
+		return CheckConfig(role, sys)
+	}
+	return Run(ctx, role, sys)
 }
 
 // Run is the life of a process: it reads the settings, starts the role, waits
