@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -289,5 +290,30 @@ func TestOutboxLeavesToReconcileWhatItCannotSend(t *testing.T) {
 		if j := r.find(t, got.Jobs[i].ID); j.Dispatched != want || j.State != job.Waiting {
 			t.Errorf("job %d is %s, dispatched %t", i, j.State, j.Dispatched)
 		}
+	}
+}
+
+// TestAnOutageIsLoggedOnce holds that a Redis that is away costs two lines of
+// the log, and not one a job.
+func TestAnOutageIsLoggedOnce(t *testing.T) {
+	log, lines := testkit.CaptureLog(t)
+	r := newRig(t, func(o *job.Options) { o.Log = log })
+	r.redis.Fail(errors.New("away"))
+	r.Start()
+	for range 20 {
+		r.accept(t, noop())
+	}
+	ctx := within(t)
+	testkit.WaitFor(t, 10*time.Second, "all sends to fail", func() bool { return lines.Count("cannot be reached: away") == 20 })
+	r.redis.Fail(nil)
+	r.accept(t, noop())
+	if _, err := r.redis.WaitSent(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Stop(ctx); err != nil {
+		t.Fatalf("stopping: %v", err)
+	}
+	if warned, well := lines.Count("level=WARN"), lines.Count("works again"); warned != 1 || well != 1 {
+		t.Errorf("%d warnings and %d words of its end, want one each", warned, well)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -55,6 +56,8 @@ type outbox struct {
 	store Store
 	disp  Dispatcher
 	log   *slog.Logger
+
+	away atomic.Bool // the last send failed
 
 	mu      sync.RWMutex // guards closed against senders into in
 	started bool
@@ -135,11 +138,24 @@ func (o *outbox) send(tasks []Task) {
 	ctx, cancel := context.WithTimeout(context.Background(), dispatchWait)
 	defer cancel()
 	arrived, err := o.disp.Dispatch(ctx, tasks)
-	if err != nil {
-		o.log.Warn("dispatching failed; reconcile will send these", "tasks", len(tasks)-len(arrived), "err", err)
-	}
+	o.note(len(tasks)-len(arrived), err)
 	if len(arrived) > 0 {
 		o.sent <- arrived
+	}
+}
+
+// note logs the beginning and the end of a time in which Redis takes nothing:
+// a line for each job would drown the log just when it is read.
+func (o *outbox) note(left int, err error) {
+	switch {
+	case err == nil:
+		if o.away.Load() && o.away.CompareAndSwap(true, false) {
+			o.log.Info("dispatching works again")
+		}
+	case o.away.CompareAndSwap(false, true):
+		o.log.Warn("dispatching fails; what is accepted meanwhile reconcile will send", "tasks", left, "err", err)
+	default:
+		o.log.Debug("dispatching failed, too", "tasks", left, "err", err)
 	}
 }
 
