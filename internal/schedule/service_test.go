@@ -111,7 +111,7 @@ func TestRedisAway(t *testing.T) {
 	if jobs := r.allJobs(); len(jobs) != 1 || jobs[0].State != job.Waiting || jobs[0].AcceptedBy != "schedule:s" {
 		t.Fatalf("the jobs are %+v", jobs)
 	}
-	testkit.WaitFor(t, patience, "the dispatch has failed", func() bool { return r.log.Count("dispatching failed") == 1 })
+	testkit.WaitFor(t, patience, "the dispatch has failed", func() bool { return r.log.Count("dispatching fails") == 1 })
 	r.disp.Fail(nil)
 	r.clock.Advance(10 * time.Second)
 	rec := job.NewReconciler(r.jobs, "test", job.Retention{Done: time.Hour, Bodies: time.Hour, Failed: time.Hour})
