@@ -2,13 +2,10 @@ package dashboard
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-
-	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
@@ -41,7 +38,7 @@ func (d *Dashboard) guard(next http.Handler) http.Handler {
 		// Not no-referrer: a browser then sends "Origin: null" with our own
 		// forms, which over plain HTTP is all that tells where they come from.
 		h.Set("Referrer-Policy", "same-origin")
-		if d.isOpen() && !loopbackHost(r.Host) {
+		if d.isOpen() && !auth.LocalHost(r.Host) {
 			// A name that its owner points at 127.0.0.1 would make a page of
 			// theirs ours (DNS rebinding).
 			d.refuse(w, r, job.Errorf(job.CodeForbidden, "without POSTRIDER_DASHBOARD_USERS these pages answer to localhost only"))
@@ -52,15 +49,6 @@ func (d *Dashboard) guard(next http.Handler) http.Handler {
 }
 
 func (d *Dashboard) isOpen() bool { return len(d.Users) == 0 }
-
-func loopbackHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
-}
 
 type userKey struct{}
 
@@ -117,22 +105,4 @@ func (d *Dashboard) byHTTPS(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// address is where a request comes from, as the API's router found it behind
-// its trusted proxies. Of IPv6 the /64 counts, which one host commonly has to
-// itself (RFC 6177).
-func address(r *http.Request) string {
-	addr := middleware.GetClientIPAddr(r.Context())
-	if !addr.IsValid() {
-		from, _ := netip.ParseAddrPort(r.RemoteAddr)
-		addr = from.Addr()
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
 }

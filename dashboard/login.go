@@ -46,7 +46,7 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view := loginView{Next: localPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
-	wait, err := d.attempt(r.Context(), address(r), view.Name)
+	wait, err := d.attempt(r.Context(), limit.ClientAddr(r), view.Name)
 	if err != nil {
 		d.refuse(w, r, err)
 		return
@@ -64,12 +64,12 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !ok {
-		d.log.Warn("a login failed", "addr", address(r)) // not the name: people type passwords there
+		d.log.Warn("a login failed", "addr", limit.ClientAddr(r)) // not the name: people type passwords there
 		view.Problem = "Name or password is wrong."
 		d.render(w, r, http.StatusUnauthorized, "login.html", "Log in", view)
 		return
 	}
-	d.log.Info("a user logged in", "user", user.Name, "addr", address(r))
+	d.log.Info("a user logged in", "user", user.Name, "addr", limit.ClientAddr(r))
 	now := d.Clock()
 	d.setCookie(w, r, user.Session(now), now.Add(auth.SessionLife))
 	http.Redirect(w, r, view.Next, http.StatusSeeOther)

@@ -39,7 +39,7 @@ type Config struct {
 
 // Client is the API that the operator's commands speak to.
 type Client struct {
-	URL string `env:"POSTRIDER_URL" envDefault:"http://127.0.0.1:8080" help:"the API that the commands postrider jobs and send-email speak to"`
+	URL string `env:"POSTRIDER_URL" envDefault:"http://127.0.0.1:8080" secret:"true" help:"the API that the commands postrider jobs and send-email speak to"`
 	Key string `env:"POSTRIDER_KEY" secret:"true" help:"the secret of the API key that they use"`
 }
 
@@ -77,6 +77,10 @@ func (c Config) check(r Role) error {
 	}
 	if r.CatchMail && c.Mail.URL == "" && len(c.Auth.APIKeys) > 0 && httpapi.CheckExposure(c.HTTP.Addr, true) != nil {
 		errs = append(errs, fmt.Errorf("POSTRIDER_HTTP_ADDR %q can be reached from other machines, and /dev/mail shows every mail without a login: set SMTP_URL, or serve on 127.0.0.1", c.HTTP.Addr))
+	}
+	if r.Scheduler {
+		_, err := schedule.Seeds(c.Table) // reads POSTRIDER_TIMETABLE
+		errs = append(errs, err)
 	}
 	if r.Worker {
 		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))

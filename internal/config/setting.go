@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strconv"
@@ -95,7 +96,7 @@ func (s *setting) find(values map[string]string) error {
 	case direct != "":
 		s.raw, s.source = direct, "environment"
 	case file != "":
-		b, err := os.ReadFile(file)
+		b, err := readSecret(file)
 		if err != nil {
 			return fmt.Errorf("%s%s: reading the secret: %w", s.name, fileSuffix, err)
 		}
@@ -107,6 +108,22 @@ func (s *setting) find(values map[string]string) error {
 		s.raw, s.source = s.fallback, "default"
 	}
 	return nil
+}
+
+// maxSecret bounds a secret's file, which could be anything.
+const maxSecret = 1 << 20
+
+func readSecret(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(b) > maxSecret {
+		err = fmt.Errorf("%s has more than %d bytes", file, maxSecret)
+	}
+	return b, err
 }
 
 // parse converts the text to the field's type. The library's error names the

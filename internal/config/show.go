@@ -35,8 +35,10 @@ var (
 	// user information ends at the last @, lest an unescaped / or @ in a password
 	// show its rest.
 	urlForm = regexp.MustCompile(`(?is)^([a-z][a-z0-9+.-]*://)(?:([^:@/?]*)(:.*)?@)?(.*)$`)
-	// secretParameter is a query parameter that drivers take passwords by.
-	secretParameter = regexp.MustCompile(`(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&#]+`)
+	// parameter is a query parameter. What it holds is shown of those that are
+	// known to be harmless: drivers take passwords by others.
+	parameter = regexp.MustCompile(`([?&])([^=&#]*)=([^&#]*)`)
+	harmless  = regexp.MustCompile(`(?i)^(tls|sslmode|db|user|connect_timeout|application_name|search_path)$`)
 )
 
 const hidden = "xxxxx"
@@ -54,7 +56,13 @@ func redact(value string) string {
 	if user != "" {
 		user += "@"
 	}
-	return scheme + user + secretParameter.ReplaceAllString(rest, "${1}"+hidden)
+	return scheme + user + parameter.ReplaceAllStringFunc(rest, func(p string) string {
+		m := parameter.FindStringSubmatch(p)
+		if harmless.MatchString(m[2]) {
+			return p
+		}
+		return m[1] + m[2] + "=" + hidden
+	})
 }
 
 // Table returns the settings of the struct that dst points to as a Markdown

@@ -5,7 +5,7 @@ import "testing"
 func TestRedact(t *testing.T) {
 	for value, want := range map[string]string{
 		"postgres://bob:hunter2@db/postrider?sslmode=disable": "postgres://bob:xxxxx@db/postrider?sslmode=disable",
-		"postgres://db/x?user=bob&password=hunter2&a=1":       "postgres://db/x?user=bob&password=xxxxx&a=1",
+		"postgres://db/x?user=bob&password=hunter2&a=1":       "postgres://db/x?user=bob&password=xxxxx&a=xxxxx",
 		"redis://:hunter2@127.0.0.1:6379/0":                   "redis://:xxxxx@127.0.0.1:6379/0",
 		"redis://127.0.0.1:6379/0":                            "redis://127.0.0.1:6379/0",
 		"redis+cluster://bob:hunter2@h1:1,h2:2":               "redis+cluster://bob:xxxxx@h1:1,h2:2",

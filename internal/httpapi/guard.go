@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -49,30 +47,8 @@ func clientAddress(trusted Proxies) func(http.Handler) http.Handler {
 	return middleware.ClientIPFromXFF(prefixes...)
 }
 
-// addressKey names the budget that a request's address draws on. One IPv6
-// host commonly has a /64 to itself (RFC 6177), so that is what counts. A
-// request whose address cannot be told, since a proxy forwarded nothing that
-// can be read, draws on its proxy's.
-func addressKey(r *http.Request) string {
-	addr := middleware.GetClientIPAddr(r.Context())
-	if !addr.IsValid() {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		addr, _ = netip.ParseAddr(host)
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return "addr:" + p.String()
-		}
-	}
-	return "addr:" + addr.String()
-}
-
 // OnlyLocalHost refuses requests that name a host other than this machine or
-// that of publicURL, which may be empty. What is served without a login, as an
-// open API is, listens on loopback only, but a page in a browser there reaches
-// it as its own origin once the page's domain resolves to 127.0.0.1 (DNS
-// rebinding); what gives it away is the Host header.
+// that of publicURL, which may be empty: see auth.LocalHost.
 func OnlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 	public := ""
 	if u, err := url.Parse(publicURL); err == nil {
@@ -81,8 +57,7 @@ func OnlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			host := (&url.URL{Host: r.Host}).Hostname()
-			ip, _ := netip.ParseAddr(host)
-			ours := strings.EqualFold(host, "localhost") || ip.Unmap().IsLoopback() || public != "" && strings.EqualFold(host, public)
+			ours := auth.LocalHost(r.Host) || public != "" && strings.EqualFold(host, public)
 			if !ours {
 				newProblem(http.StatusForbidden, job.CodeForbidden, "what is served here without a login answers to localhost and loopback addresses only, "+
 					"and to the host of POSTRIDER_PUBLIC_URL; the request names another host").write(w, r)
@@ -104,7 +79,7 @@ func keepPrivate(ctx huma.Context, next func(huma.Context)) {
 // that keys cannot be guessed at leisure.
 func (a *api) limitAddress(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
-	if err := a.spend(ctx.Context(), w, "address", addressKey(r), a.rates.Addr); err != nil {
+	if err := a.spend(ctx.Context(), w, "address", "addr:"+limit.ClientAddr(r), a.rates.Addr); err != nil {
 		a.refuse(ctx, err)
 		return
 	}

@@ -334,23 +334,23 @@ func TestRateLimitOfAddress(t *testing.T) {
 	}
 }
 
-func TestAddressKey(t *testing.T) {
+func TestClientAddr(t *testing.T) {
 	for _, c := range []struct{ remote, forwarded, want string }{
-		{"192.0.2.1:99", "", "addr:192.0.2.1"},
-		{"192.0.2.1:99", "203.0.113.9", "addr:192.0.2.1"},                          // not from a proxy
-		{"10.0.0.1:99", "203.0.113.9", "addr:203.0.113.9"},                         // from one
-		{"10.0.0.1:99", "198.51.100.7, 203.0.113.9", "addr:203.0.113.9"},           // the left is the client's own claim
-		{"10.0.0.1:99", "198.51.100.7, 203.0.113.9, 10.0.0.2", "addr:203.0.113.9"}, // over two proxies
-		{"10.0.0.1:99", "198.51.100.7, nonsense", "addr:10.0.0.1"},
-		{"10.0.0.1:99", "", "addr:10.0.0.1"},
-		{"10.0.0.1:99", "10.0.0.2, 10.0.0.3", "addr:10.0.0.1"},
-		{"[::ffff:10.0.0.1]:99", "::ffff:203.0.113.9", "addr:203.0.113.9"},
-		{"[2001:db8:1:2:3::4]:99", "", "addr:2001:db8:1:2::/64"},
-		{"[2001:db8:1:2:5::6%eth0]:99", "", "addr:2001:db8:1:2::/64"},
-		{"@", "", "addr:invalid IP"},
+		{"192.0.2.1:99", "", "192.0.2.1"},
+		{"192.0.2.1:99", "203.0.113.9", "192.0.2.1"},                          // not from a proxy
+		{"10.0.0.1:99", "203.0.113.9", "203.0.113.9"},                         // from one
+		{"10.0.0.1:99", "198.51.100.7, 203.0.113.9", "203.0.113.9"},           // the left is the client's own claim
+		{"10.0.0.1:99", "198.51.100.7, 203.0.113.9, 10.0.0.2", "203.0.113.9"}, // over two proxies
+		{"10.0.0.1:99", "198.51.100.7, nonsense", "10.0.0.1"},
+		{"10.0.0.1:99", "", "10.0.0.1"},
+		{"10.0.0.1:99", "10.0.0.2, 10.0.0.3", "10.0.0.1"},
+		{"[::ffff:10.0.0.1]:99", "::ffff:203.0.113.9", "203.0.113.9"},
+		{"[2001:db8:1:2:3::4]:99", "", "2001:db8:1:2::/64"},
+		{"[2001:db8:1:2:5::6%eth0]:99", "", "2001:db8:1:2::/64"},
+		{"@", "", "invalid IP"},
 	} {
 		var got string
-		h := clientAddress(Proxies{netip.MustParsePrefix("10.0.0.0/8")})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = addressKey(r) }))
+		h := clientAddress(Proxies{netip.MustParsePrefix("10.0.0.0/8")})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = limit.ClientAddr(r) }))
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = c.remote
 		if c.forwarded != "" {

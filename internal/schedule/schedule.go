@@ -17,7 +17,8 @@ import (
 
 // Bounds of the timetable.
 const (
-	MaxEntries   = 1000 // schedules in all
+	MaxEntries   = 1000 // schedules that the API adds to, and that seeds hold
+	MaxListed    = 2 * MaxEntries
 	MaxMissed    = 100  // jobs made at once of missed slots
 	MaxPage      = 1000 // runs that Runs returns
 	KeepRuns     = 30 * 24 * time.Hour

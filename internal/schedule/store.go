@@ -20,7 +20,7 @@ type Store interface {
 	Change(ctx context.Context, name string, decide Decision) (Entry, error)
 	// Get returns an entry; CodeNotFound where there is none.
 	Get(ctx context.Context, name string) (Entry, error)
-	// List returns all entries by name, MaxEntries at most.
+	// List returns all entries by name, MaxListed at most.
 	List(ctx context.Context) ([]Entry, error)
 
 	// Due lists the names of entries whose next slot has come, the longest due

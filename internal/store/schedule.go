@@ -145,7 +145,7 @@ func (v Schedules) List(ctx context.Context) ([]schedule.Entry, error) {
 	if v.s.postgres {
 		order = `ORDER BY name COLLATE "C" LIMIT ?`
 	}
-	return v.entries(ctx, "listing schedules", order, schedule.MaxEntries)
+	return v.entries(ctx, "listing schedules", order, schedule.MaxListed)
 }
 
 func (v Schedules) entries(ctx context.Context, what, rest string, args ...any) ([]schedule.Entry, error) {
