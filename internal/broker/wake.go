@@ -80,7 +80,7 @@ func (w *waiter) connect() (*redis.Client, error) {
 	}
 	if w.client == nil {
 		opts := *node.Options()
-		opts.PoolSize, opts.MinIdleConns, opts.MaxActiveConns = 1, 0, 0
+		opts.MinIdleConns = 0 // one connection, made when it is needed
 		opts.ReadTimeout = popLongest + ioTimeout
 		w.client = redis.NewClient(&opts)
 	}
