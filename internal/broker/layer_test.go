@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/testkit"
@@ -183,8 +182,20 @@ func TestAckGivenUp(t *testing.T) {
 	if r.log.Count("level=ERROR") != 1 {
 		t.Errorf("logged:\n%s", r.log)
 	}
-	if n := testutil.ToFloat64(s.layers[0].acks.lost); n != 1 {
-		t.Errorf("counted %v times", n)
+	families, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counted float64
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "postrider_lost_acks_total" {
+				counted += m.GetCounter().GetValue()
+			}
+		}
+	}
+	if counted != 1 {
+		t.Errorf("counted %v times", counted)
 	}
 }
 
