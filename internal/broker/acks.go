@@ -2,9 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -46,10 +44,10 @@ func (a *acks) send(ctx context.Context, op op, sha string, keys []string, args 
 		if again && a.taken(ctx, op, keys, args) {
 			return answer(ctx, "OK", nil)
 		}
-		cmd := newCall(ctx, sha, keys, args...)
-		err := a.pipe.send(ctx, n, cmd)
+		c := &call{op: op, sha: sha, keys: keys, args: args}
+		err := a.pipe.send(ctx, n, c)
 		if err == nil {
-			err = cmd.Err()
+			err = c.err
 		}
 		if again && notFound(err) {
 			err = nil // the try before was carried out and its answer lost
@@ -80,10 +78,4 @@ func (a *acks) taken(ctx context.Context, op op, keys []string, args []any) bool
 	}
 	kept, err := a.pipe.rdb.HGet(ctx, keys[0], "msg").Result()
 	return err == nil && kept == string(sent)
-}
-
-// notFound is asynq's refusal to acknowledge what is not being worked on.
-func notFound(err error) bool {
-	var refused redis.Error
-	return errors.As(err, &refused) && strings.Contains(err.Error(), "NOT FOUND")
 }

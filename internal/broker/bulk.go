@@ -22,8 +22,8 @@ const (
 
 // parcel is a task on its way from asynq's client to a flight.
 type parcel struct {
-	due  dueTime // 0 for at once
-	cmds []*redis.Cmd
+	due   dueTime // 0 for at once
+	calls []*call
 }
 
 // parcelKey is the context's key of a *parcel.
@@ -48,7 +48,7 @@ func (c collecting) EvalSha(ctx context.Context, sha string, keys []string, args
 	} else {
 		p.due = 0 // it was due by the time that asynq looked
 	}
-	p.cmds = append(p.cmds, newCall(ctx, sha, keys, args...))
+	p.calls = append(p.calls, &call{op: op, sha: sha, keys: keys, args: args})
 	return answer(ctx, int64(1), nil)
 }
 
@@ -83,29 +83,27 @@ func (c *Client) fly(ctx context.Context, ts []job.Task) (arrived []job.Task, er
 		return nil, context.Cause(ctx)
 	}
 	var n nudges
-	cmds := make([]*redis.Cmd, 0, len(ts))
+	calls := make([]*call, 0, len(ts))
 	for _, t := range ts {
 		p := &parcel{due: dueAt(t.RunAt)}
 		if err := c.enqueue(context.WithValue(ctx, parcelKey{}, p), t); err != nil {
 			return nil, err
 		}
-		if len(p.cmds) != 1 {
-			return nil, fmt.Errorf("enqueueing a task for queue %s: asynq sent %d commands", t.Queue, len(p.cmds))
+		if len(p.calls) != 1 {
+			return nil, fmt.Errorf("enqueueing a task for queue %s: asynq sent %d commands", t.Queue, len(p.calls))
 		}
-		cmds = append(cmds, p.cmds[0])
-		if p.due == 0 {
-			n.wakes(t.Queue)
-		} else {
+		calls = append(calls, p.calls[0])
+		if p.due != 0 { // the others wake a worker by themselves
 			n.delays(t.Queue, stateScheduled, p.due)
 		}
 	}
-	if err := c.pipe.send(ctx, n, cmds...); err != nil {
+	if err := c.pipe.send(ctx, n, calls...); err != nil {
 		return nil, fmt.Errorf("enqueueing %d tasks: %w", len(ts), err)
 	}
 	arrived = make([]job.Task, 0, len(ts))
-	for i, cmd := range cmds {
-		if cmdErr := cmd.Err(); cmdErr != nil {
-			err = fmt.Errorf("enqueueing a task for queue %s: %w", ts[i].Queue, cmdErr)
+	for i, call := range calls {
+		if call.err != nil {
+			err = fmt.Errorf("enqueueing a task for queue %s: %w", ts[i].Queue, call.err)
 			continue
 		}
 		arrived = append(arrived, ts[i])

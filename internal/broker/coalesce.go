@@ -14,14 +14,14 @@ const (
 	// flights may be under way to Redis at a time: one on the wire while the
 	// answers of the other are read.
 	flights = 2
-	// flightSize is how many commands one pipeline carries at most: some 100 kB,
+	// flightSize is how many calls one pipeline carries at most: some 100 kB,
 	// a few milliseconds of Redis' time.
 	flightSize = 512
 )
 
-// coalescer sends the commands that are issued at the same moment by many
+// coalescer sends the calls that are issued at the same moment by many
 // goroutines as one pipeline. The first to come leads: it waits for its turn,
-// meanwhile others join, and sends for all. A lone command finds the turn free
+// meanwhile others join, and sends for all. A lone call finds the turn free
 // and is sent by its own goroutine.
 type coalescer struct {
 	rdb   redis.UniversalClient
@@ -34,34 +34,22 @@ type coalescer struct {
 
 // flight is one pipeline.
 type flight struct {
-	cmds   []*redis.Cmd
+	calls  []*call
 	nudges nudges
 	until  time.Time     // the latest deadline of those aboard
-	landed chan struct{} // closed when all commands are answered
+	landed chan struct{} // closed when all calls are answered
 }
 
 func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer {
 	return &coalescer{rdb: rdb, texts: texts, turns: make(chan struct{}, flights)}
 }
 
-// newCall makes a command that carries out a script.
-func newCall(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, "evalsha", sha, len(keys))
-	for _, k := range keys {
-		all = append(all, k)
-	}
-	cmd := redis.NewCmd(ctx, append(all, args...)...)
-	cmd.SetFirstKeyPos(3)
-	return cmd
-}
-
-// send returns when the commands are answered, each with its own result, or
+// send returns when the calls are answered, each with its own result, or
 // when ctx has ended: then nobody knows what became of them, and they must not
 // be looked at any more. A leader stays as long as the most patient of those
-// aboard, at most ioTimeout. Nudges are sent after the commands, those of one
+// aboard, at most ioTimeout. Nudges are sent after the calls, those of one
 // flight once.
-func (c *coalescer) send(ctx context.Context, n nudges, cmds ...*redis.Cmd) error {
+func (c *coalescer) send(ctx context.Context, n nudges, calls ...*call) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -76,12 +64,12 @@ func (c *coalescer) send(ctx context.Context, n nudges, cmds ...*redis.Cmd) erro
 		f = &flight{landed: make(chan struct{})}
 		c.open = f
 	}
-	f.cmds = append(f.cmds, cmds...)
+	f.calls = append(f.calls, calls...)
 	f.nudges.merge(n)
 	if until.After(f.until) {
 		f.until = until
 	}
-	if len(f.cmds) >= flightSize {
+	if len(f.calls) >= flightSize {
 		c.open = nil
 	}
 	c.mu.Unlock()
@@ -109,7 +97,15 @@ func (c *coalescer) lead(f *flight) {
 	c.mu.Unlock()
 	ctx, cancel := context.WithDeadline(context.Background(), f.until)
 	defer cancel()
-	run(ctx, c.rdb, c.texts, append(f.cmds, f.nudges.calls(ctx)...))
+	sendings := fold(ctx, append(f.calls, f.nudges.calls()...))
+	cmds := make([]*redis.Cmd, len(sendings))
+	for i, s := range sendings {
+		cmds[i] = s.cmd
+	}
+	run(ctx, c.rdb, c.texts, cmds)
+	for _, s := range sendings {
+		s.settle()
+	}
 }
 
 // run sends scripts to where their keys are and waits for the answers. None is

@@ -1,11 +1,6 @@
 package broker
 
-import (
-	"context"
-	"maps"
-
-	"github.com/redis/go-redis/v9"
-)
+import "maps"
 
 // The layer's own keys of a queue, in the hash slot of asynq's.
 //
@@ -89,13 +84,15 @@ func (n *nudges) merge(other nudges) {
 	}
 }
 
-func (n *nudges) calls(ctx context.Context) []*redis.Cmd {
-	var out []*redis.Cmd
+func (n *nudges) calls() []*call {
+	var out []*call
 	for queue := range n.wake {
-		out = append(out, newCall(ctx, wakeScript.Hash(), wakeKeys(queue)))
+		out = append(out, &call{sha: wakeScript.Hash(), keys: wakeKeys(queue)})
 	}
 	for set, due := range n.soon {
-		out = append(out, newCall(ctx, soonScript.Hash(), []string{queueKey(set.queue, set.state), soonKey(set.queue)}, due.score()))
+		out = append(out, &call{
+			sha: soonScript.Hash(), keys: []string{queueKey(set.queue, set.state), soonKey(set.queue)}, args: []any{due.score()},
+		})
 	}
 	return out
 }
