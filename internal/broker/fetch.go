@@ -180,6 +180,7 @@ func (f *fetcher) dequeue(ctx context.Context) (string, error) {
 		if msg, ok := f.take(); ok {
 			return msg, nil
 		}
+		f.slots.gather()
 		if err := f.fetch(ctx, f.slots.free()); err != nil {
 			return "", err
 		}
