@@ -142,7 +142,7 @@ func TestTimetableTicksDoNotPileUp(t *testing.T) {
 func TestTimetableWithoutRedis(t *testing.T) {
 	server := testkit.Redis(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, DialTimeout: time.Second})
-	r := rigOn(t, rdb)
+	r := rigOn(t, rdb, false)
 	server.Stop()
 	times := &timetable{}
 	times.set(nil, Periodic{Name: "often", Cron: "@every 1s"})
@@ -163,7 +163,7 @@ func TestTimetableWithoutRedis(t *testing.T) {
 func TestTimetableStopIsBounded(t *testing.T) {
 	server := testkit.Redis(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ReadTimeout: time.Second})
-	r := rigOn(t, rdb)
+	r := rigOn(t, rdb, false)
 	times := &timetable{}
 	times.set(nil, Periodic{Name: "often", Cron: "@every 1s"})
 	tt := r.timetable(times, maintenance())
