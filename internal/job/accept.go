@@ -146,7 +146,7 @@ func (s *Service) dispatchAccepted(ctx context.Context, news []New, errs []error
 			continue
 		}
 		t := Task{ID: n.ID, Dispatch: 1, Type: n.Type, Queue: n.Queue, RunAt: n.Due(out.At)}
-		if slices.Contains(ephemeral, i) {
+		if s.ephemeral(n.Type) {
 			t.Dispatch, t.Payload = 0, n.Payload
 			direct = append(direct, t)
 			continue

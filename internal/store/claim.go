@@ -41,7 +41,10 @@ func (s *Store) commitClaims(ctx context.Context, x *tx, claims []job.Claim) ([]
 
 // grantDue does for waiting, due and unexpired jobs what Claim.Decide does. It
 // locks all the jobs that are claimed, in their order: what is decided later
-// in this transaction must take no lock out of that order.
+// in this transaction must take no lock out of that order. Whether a job is
+// free is asked with the lock, of the row as it is then. Asked at the update
+// (as of all statements of this form) it would tempt PostgreSQL's planner to
+// go through every waiting job by the index on them.
 func (x *tx) grantDue(ctx context.Context, claims []job.Claim, place map[job.ID]int, out []answer[job.Claimed]) ([]job.Event, error) {
 	t := columns("id uuid, token text, worker text, lease bigint")
 	slices.SortFunc(claims, func(a, b job.Claim) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -51,12 +54,13 @@ func (x *tx) grantDue(ctx context.Context, claims []job.Claim, place map[job.ID]
 	var events []job.Event
 	err := x.rows(ctx, t, `
 		WITH due AS (
-			SELECT jobs.id, v.token, v.worker, v.lease FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
+			SELECT jobs.id, v.token, v.worker, v.lease,
+				jobs.state = 'waiting' AND jobs.run_at <= {now} AND (jobs.expires_at IS NULL OR jobs.expires_at > {now}) AS free
+			FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
 		)
 		UPDATE jobs SET state = 'running', runs = jobs.runs + 1, token = due.token, worker = due.worker,
 			lease_until = {now} + due.lease, started_at = {now}, updated_at = {now}, dispatched = TRUE
-		FROM due WHERE jobs.id = due.id AND jobs.state = 'waiting' AND jobs.run_at <= {now}
-			AND (jobs.expires_at IS NULL OR jobs.expires_at > {now})
+		FROM due WHERE jobs.id = due.id AND due.free
 		RETURNING `+jobColumns+`, jobs.payload`,
 		func(rows *sql.Rows) error {
 			var payload sql.NullString
@@ -116,10 +120,11 @@ func (s *Store) Extend(ctx context.Context, lease time.Duration, runs []job.RunR
 		clear(held)
 		return x.rows(ctx, runTable(runs), `
 			WITH mine AS (
-				SELECT jobs.id, v.run FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
+				SELECT jobs.id, jobs.runs = v.run AND jobs.state = 'running' AS live
+				FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
 			)
 			UPDATE jobs SET lease_until = {now} + ?
-			FROM mine WHERE jobs.id = mine.id AND jobs.runs = mine.run AND jobs.state = 'running'
+			FROM mine WHERE jobs.id = mine.id AND mine.live
 			RETURNING jobs.id, jobs.runs, jobs.cancel_requested`,
 			func(rows *sql.Rows) error {
 				var r job.RunRef
@@ -148,10 +153,11 @@ func (s *Store) commitNoReturns(ctx context.Context, x *tx, runs []job.RunRef) (
 	passed := make(map[job.RunRef]bool, len(runs)) // to whether cancellation was asked for
 	err := x.rows(ctx, runTable(runs), `
 		WITH mine AS (
-			SELECT jobs.id, v.run FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
+			SELECT jobs.id, jobs.runs = v.run AND jobs.state = 'running' AS live
+			FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
 		)
 		UPDATE jobs SET no_return_run = CASE WHEN jobs.cancel_requested THEN jobs.no_return_run ELSE jobs.runs END
-		FROM mine WHERE jobs.id = mine.id AND jobs.runs = mine.run AND jobs.state = 'running'
+		FROM mine WHERE jobs.id = mine.id AND mine.live
 		RETURNING jobs.id, jobs.runs, jobs.cancel_requested AND jobs.no_return_run <> jobs.runs`,
 		func(rows *sql.Rows) error {
 			var r job.RunRef

@@ -30,7 +30,8 @@ func (s *Store) commitSettles(ctx context.Context, x *tx, all []job.Settlement) 
 	err := x.rows(ctx, t, `
 		WITH mine AS (
 			SELECT jobs.id, v.run, CASE WHEN v.state = 'waiting' AND jobs.cancel_requested THEN 'cancelled' ELSE v.state END AS state,
-				v.charge, v.wait, v.code, v.message, v.reply_code
+				v.charge, v.wait, v.code, v.message, v.reply_code,
+				jobs.runs = v.run AND jobs.state = 'running' AS live
 			FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
 		)
 		UPDATE jobs SET state = mine.state, attempts = jobs.attempts + mine.charge, settled_run = mine.run,
@@ -38,7 +39,7 @@ func (s *Store) commitSettles(ctx context.Context, x *tx, all []job.Settlement) 
 			finished_at = CASE WHEN mine.state IN ('waiting', 'held') THEN NULL ELSE {now} END,
 			code = mine.code, message = mine.message, reply_code = mine.reply_code,
 			cancel_requested = FALSE, worker = '', lease_until = NULL, updated_at = {now}
-		FROM mine WHERE jobs.id = mine.id AND jobs.runs = mine.run AND jobs.state = 'running'
+		FROM mine WHERE jobs.id = mine.id AND mine.live
 		RETURNING jobs.id, jobs.state, jobs.run_at, jobs.updated_at`,
 		func(rows *sql.Rows) error {
 			var (
