@@ -33,9 +33,10 @@ type bench struct {
 	log      io.Writer
 }
 
-// open starts the servers. What a peer needs may be absent: then that peer is.
-func open(ctx context.Context, log io.Writer) (_ *bench, err error) {
-	b := &bench{log: log}
+// open starts the servers that the cases need. What a peer needs may be absent:
+// then that peer is.
+func open(ctx context.Context, log io.Writer, cases []benchCase, only []string) (_ *bench, err error) {
+	b := &bench{log: log, only: only}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -50,15 +51,26 @@ func open(ctx context.Context, log io.Writer) (_ *bench, err error) {
 	if b.redis, err = stage.StartRedis(ctx); err != nil {
 		return nil, err
 	}
-	if b.postgres, err = stage.StartPostgres(ctx); errors.Is(err, stage.ErrAbsent) {
-		b.leaveOut("what needs PostgreSQL: " + err.Error())
-	} else if err != nil {
-		return nil, err
+	if b.need(cases, func(c contestant) bool { return c.sql == "postgres" }) {
+		if b.postgres, err = stage.StartPostgres(ctx); errors.Is(err, stage.ErrAbsent) {
+			b.leaveOut("what needs PostgreSQL: " + err.Error())
+		} else if err != nil {
+			return nil, err
+		}
 	}
-	if b.node, err = installNode(ctx, log); err != nil {
-		b.leaveOut("what runs on Node: " + err.Error())
+	if b.need(cases, func(c contestant) bool { return c.node != "" }) {
+		if b.node, err = installNode(ctx, log); err != nil {
+			b.leaveOut("what runs on Node: " + err.Error())
+		}
 	}
 	return b, nil
+}
+
+// need reports whether one of the contestants is of that sort.
+func (b *bench) need(cases []benchCase, sort func(contestant) bool) bool {
+	return slices.ContainsFunc(cases, func(c benchCase) bool {
+		return slices.ContainsFunc(c.contestants, func(who contestant) bool { return b.wanted(who) && sort(who) })
+	})
 }
 
 func (b *bench) leaveOut(what string) {
@@ -83,9 +95,10 @@ func (b *bench) close() error {
 
 // plays reports whether a contestant can be measured and is to be.
 func (b *bench) plays(c contestant) bool {
-	return (c.node == "" || b.node != "") && (c.sql != "postgres" || b.postgres != nil) &&
-		(len(b.only) == 0 || slices.Contains(b.only, c.name))
+	return b.wanted(c) && (c.node == "" || b.node != "") && (c.sql != "postgres" || b.postgres != nil)
 }
+
+func (b *bench) wanted(c contestant) bool { return len(b.only) == 0 || slices.Contains(b.only, c.name) }
 
 // setUp gives a contestant an empty Redis and an empty database.
 func (b *bench) setUp(ctx context.Context, c contestant) (peers.Spec, error) {
@@ -129,7 +142,7 @@ func (b *bench) startServer(ctx context.Context, c contestant, spec peers.Spec, 
 // runAll measures the cases. An error of one turn costs that turn's figures
 // alone; all of them are told at the end.
 func (b *bench) runAll(ctx context.Context, cases []benchCase, rounds int) (*report, error) {
-	r := &report{About: b.describe(ctx), Absent: b.absent}
+	r := &report{About: describe(ctx), Absent: b.absent}
 	var errs []error
 	for _, c := range cases {
 		fmt.Fprintf(b.log, "%s: %s\n", c.name, c.about)

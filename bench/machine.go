@@ -8,23 +8,25 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/postrider/postrider/bench/stage"
 )
 
-// describe names the machine and all versions but Postrider's, a line an entry.
-func (b *bench) describe(ctx context.Context) []string {
+// describe names the machine and all versions but Postrider's, a line an entry;
+// it is the same whatever cases are run.
+func describe(ctx context.Context) []string {
 	lines := []string{
 		fmt.Sprintf("machine: %s, %d cores seen, %s, %s", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
 			memoryTotal(), strings.TrimSpace(output(ctx, "uname", "-sr"))),
 		fmt.Sprintf("%s, asynq %s, River %s", runtime.Version(), module("github.com/hibiken/asynq"), module("github.com/riverqueue/river")),
-		"redis-server " + b.redis.Version(ctx) + " (nothing written to disk)",
+		"redis-server " + stage.RedisVersion(ctx) + ", which writes nothing to disk",
 	}
-	if b.postgres != nil {
-		lines = append(lines, "PostgreSQL "+b.postgres.Version(ctx)+" (each commit on disk before it is told; SQLite likewise)")
+	if v := stage.PostgresVersion(ctx); v != "" {
+		lines = append(lines, "PostgreSQL "+v+", each commit on disk before it is told; SQLite likewise")
 	}
-	if b.node != "" {
-		lines = append(lines, fmt.Sprintf("Node %s, BullMQ %s (ioredis %s), bee-queue %s, Express %s, nodemailer %s",
-			strings.TrimSpace(output(ctx, b.node, "--version")), nodeVersion("bullmq"), nodeVersion("ioredis"),
-			nodeVersion("bee-queue"), nodeVersion("express"), nodeVersion("nodemailer")))
+	if _, err := exec.LookPath("node"); err == nil {
+		locked := lockedVersions("bullmq", "ioredis", "bee-queue", "express", "nodemailer")
+		lines = append(lines, fmt.Sprintf("Node %s, %s", strings.TrimSpace(output(ctx, "node", "--version")), strings.Join(locked, ", ")))
 	}
 	return lines
 }

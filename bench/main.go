@@ -95,12 +95,13 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if *rounds < 1 {
 		return errors.New("-rounds must be 1 at least")
 	}
-	b, err := open(ctx, stderr)
+	var who []string
+	if *only != "" {
+		who = strings.Split(*only, ",")
+	}
+	b, err := open(ctx, stderr, chosen, who)
 	if err != nil {
 		return err
-	}
-	if *only != "" {
-		b.only = strings.Split(*only, ",")
 	}
 	report, err := b.runAll(ctx, chosen, *rounds)
 	err = errors.Join(err, b.close())

@@ -35,15 +35,21 @@ func installNode(ctx context.Context, log io.Writer) (string, error) {
 	return node, nil
 }
 
-// nodeVersion is the version of one of the peers' packages.
-func nodeVersion(name string) string {
-	var info struct{ Version string }
-	text, err := os.ReadFile(filepath.Join("peers", "node_modules", name, "package.json"))
+// lockedVersions names packages with the versions of peers/package-lock.json.
+func lockedVersions(names ...string) []string {
+	var lock struct {
+		Packages map[string]struct{ Version string }
+	}
+	text, err := os.ReadFile(filepath.Join("peers", "package-lock.json"))
 	if err == nil {
-		err = json.Unmarshal(text, &info)
+		err = json.Unmarshal(text, &lock)
 	}
-	if err != nil {
-		return "unknown"
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = name + " unknown"
+		if err == nil {
+			out[i] = name + " " + lock.Packages["node_modules/"+name].Version
+		}
 	}
-	return info.Version
+	return out
 }

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
@@ -86,14 +87,18 @@ func (pg *Postgres) Database(ctx context.Context) (string, error) {
 	return pg.url(name), nil
 }
 
-// Version is the server's.
-func (pg *Postgres) Version(ctx context.Context) string {
-	conn, err := pgx.Connect(ctx, pg.url("postgres"))
+// PostgresVersion is that of the server on this machine; empty where there is
+// none.
+func PostgresVersion(ctx context.Context) string {
+	bin, err := postgresBin()
 	if err != nil {
-		return "unknown"
+		return ""
 	}
-	defer conn.Close(ctx)
-	return conn.PgConn().ParameterStatus("server_version")
+	out, err := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(out), "postgres (PostgreSQL) "))
 }
 
 func (pg *Postgres) url(database string) string {

@@ -81,14 +81,14 @@ func (r *Redis) Memory(ctx context.Context) (int64, error) {
 	return strconv.ParseInt(m[1], 10, 64)
 }
 
-// Version is the server's.
-func (r *Redis) Version(ctx context.Context) string {
-	info, err := r.client.Info(ctx, "server").Result()
+// RedisVersion is that of the server on this machine; empty where there is none.
+func RedisVersion(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "redis-server", "--version").Output()
 	if err != nil {
-		return "unknown"
+		return ""
 	}
-	_, rest, _ := strings.Cut(info, "redis_version:")
-	version, _, _ := strings.Cut(rest, "\r\n")
+	_, rest, _ := strings.Cut(string(out), "v=")
+	version, _, _ := strings.Cut(rest, " ")
 	return version
 }
 
