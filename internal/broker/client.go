@@ -30,7 +30,7 @@ const (
 	skew = 500 * time.Millisecond
 )
 
-// Options are what a Client is made of; all are needed.
+// Options are what a Client is made of; all are needed but Plain.
 type Options struct {
 	Redis  redis.UniversalClient
 	Queues Queues
@@ -41,6 +41,8 @@ type Options struct {
 	Margin  time.Duration
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// Plain leaves the broker layer out, see [Config].
+	Plain bool
 }
 
 // Client is the job.Dispatcher over asynq. It keeps nothing running; the Redis
@@ -48,6 +50,7 @@ type Options struct {
 type Client struct {
 	rdb    redis.UniversalClient
 	asynq  *asynq.Client
+	pipe   *coalescer // nil in plain mode
 	queues []string
 	types  *tasks.Catalogue
 	margin time.Duration
@@ -58,9 +61,12 @@ var _ job.Dispatcher = (*Client)(nil)
 
 // NewClient makes a Client and registers the queues' metrics.
 func NewClient(o Options) *Client {
-	c := &Client{
-		rdb: o.Redis, asynq: asynq.NewClientFromRedisClient(o.Redis),
-		queues: o.Queues.Names(), types: o.Types, margin: o.Margin, log: component(o.Log),
+	c := &Client{rdb: o.Redis, queues: o.Queues.Names(), types: o.Types, margin: o.Margin, log: component(o.Log)}
+	if contract := asynqContract(); !o.Plain && contract.kept(c.log) {
+		c.pipe = newCoalescer(o.Redis, contract.texts)
+		c.asynq = asynq.NewClientFromRedisClient(collecting{o.Redis, contract.ops})
+	} else {
+		c.asynq = asynq.NewClientFromRedisClient(o.Redis)
 	}
 	o.Metrics.MustRegister(newQueueCollector(o.Redis, c.queues, c.log))
 	return c
@@ -74,10 +80,15 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Dispatch implements job.Dispatcher. A sender whose call fails stops and the
-// others go on: a cut connection costs one task its arrival, an outage costs
-// one attempt a sender.
+// Dispatch implements job.Dispatcher, in one round trip for some hundred tasks.
+//
+// In plain mode each task is a round trip, some side by side: a sender whose
+// call fails stops and the others go on, so that a cut connection costs one
+// task its arrival and an outage one attempt a sender.
 func (c *Client) Dispatch(ctx context.Context, ts []job.Task) ([]job.Task, error) {
+	if c.pipe != nil {
+		return c.ship(ctx, ts)
+	}
 	there := make([]bool, len(ts))
 	var failed atomic.Pointer[error]
 	each(ctx, len(ts), func(i int) bool {
@@ -130,7 +141,11 @@ func (c *Client) enqueue(ctx context.Context, t job.Task) error {
 		now = now.Add(skew)
 	}
 	if t.RunAt.After(now) {
-		opts = append(opts, asynq.ProcessAt(wholeSecond(t.RunAt)))
+		at := wholeSecond(t.RunAt)
+		if c.pipe != nil {
+			at = t.RunAt
+		}
+		opts = append(opts, asynq.ProcessAt(at))
 	}
 	_, err := c.asynq.EnqueueContext(ctx, asynq.NewTask(t.Type, payload), opts...)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {

@@ -13,7 +13,8 @@ import (
 // TestForms runs what the domain asks of the engine on every form of Redis.
 func TestForms(t *testing.T) {
 	forms := map[string]func(t *testing.T) *rig{
-		"tcp": func(t *testing.T) *rig { return newRig(t, testkit.Redis(t, "requirepass p@ss/word").URL()) },
+		"tcp":   func(t *testing.T) *rig { return newRig(t, testkit.Redis(t, "requirepass p@ss/word").URL()) },
+		"plain": func(t *testing.T) *rig { return rigOn(t, connect(t, testkit.Redis(t).URL()), true) },
 		"unix": func(t *testing.T) *rig {
 			return newRig(t, testkit.RedisUnix(t).URL())
 		},
@@ -24,7 +25,7 @@ func TestForms(t *testing.T) {
 				t.Fatal(err)
 			}
 			a.tls.RootCAs = srv.TLS.RootCAs
-			return rigOn(t, a.open(poolSize(testQueues())))
+			return rigOn(t, a.open(poolSize(testQueues())), false)
 		},
 		"cluster":  func(t *testing.T) *rig { return newRig(t, testkit.Cluster(t, 3).URL()) },
 		"sentinel": func(t *testing.T) *rig { return newRig(t, testkit.Sentinel(t).URL()) },

@@ -18,7 +18,14 @@ func (c *Client) FindEphemeral(ctx context.Context, id job.ID) (job.Job, error) 
 	if err != nil {
 		return job.Job{}, err
 	}
-	return ephemeralJob(id, typ, info), nil
+	j := ephemeralJob(id, typ, info)
+	if info.State == asynq.TaskStateScheduled || info.State == asynq.TaskStateRetry {
+		// asynq's Inspector cuts fractions of seconds off.
+		if at, ok := c.dueScore(ctx, info.Queue, info.State.String(), info.ID); ok {
+			j.RunAt = at
+		}
+	}
+	return j, nil
 }
 
 // CancelEphemeral implements job.Dispatcher. A task that nobody has begun is

@@ -14,7 +14,11 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// go-redis asks an absent server once a second, and sees only then that its
+	// client was closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patience bounds what must happen soon; a test that works never waits for it.
 const patience = 30 * time.Second
@@ -36,27 +40,33 @@ type rig struct {
 	t       testing.TB
 	metrics *prometheus.Registry
 	log     *testkit.Log
+	plain   bool // without the layer
 }
 
 func testQueues() Queues { return Queues{{"default", 10}, {"bulk", 4}} }
 
 func newRig(t testing.TB, redisURL string) *rig {
 	t.Helper()
+	return rigOn(t, connect(t, redisURL), false)
+}
+
+func connect(t testing.TB, redisURL string) redis.UniversalClient {
+	t.Helper()
 	rdb, err := Connect(Config{RedisURL: redisURL, Queues: testQueues()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rigOn(t, rdb)
+	return rdb
 }
 
 // rigOn makes a rig on a client, which it closes.
-func rigOn(t testing.TB, rdb redis.UniversalClient) *rig {
+func rigOn(t testing.TB, rdb redis.UniversalClient, plain bool) *rig {
 	t.Helper()
 	t.Cleanup(func() { _ = rdb.Close() })
 	log, lines := testkit.CaptureLog(t)
-	r := &rig{t: t, metrics: prometheus.NewRegistry(), log: lines}
+	r := &rig{t: t, metrics: prometheus.NewRegistry(), log: lines, plain: plain}
 	r.Client = NewClient(Options{
-		Redis: rdb, Queues: testQueues(), Types: catalogue(t), Margin: 15 * time.Second, Log: log, Metrics: r.metrics,
+		Redis: rdb, Queues: testQueues(), Types: catalogue(t), Margin: 15 * time.Second, Log: log, Metrics: r.metrics, Plain: plain,
 	})
 	r.Client.log = log
 	return r
@@ -76,14 +86,20 @@ func (r *rig) serve(h handler) *Server { return r.serveWith(h, nil) }
 
 func (r *rig) serveWith(h handler, onCancel func(job.ID)) *Server {
 	r.t.Helper()
-	s := NewServer(ServerOptions{
-		Redis: r.rdb, Queues: testQueues(), Types: r.types, Handler: h, OnCancel: onCancel, Log: r.Client.log,
-	})
+	s := r.server(h, onCancel)
 	if err := s.Start(); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { r.shutdown(s) })
 	return s
+}
+
+// server makes a Server, which the caller starts and stops.
+func (r *rig) server(h job.Handler, onCancel func(job.ID)) *Server {
+	return NewServer(ServerOptions{
+		Redis: r.rdb, Queues: testQueues(), Types: r.types, Handler: h, OnCancel: onCancel,
+		Log: r.Client.log, Metrics: r.metrics, Plain: r.plain,
+	})
 }
 
 func (r *rig) shutdown(s *Server) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -44,6 +45,25 @@ var (
 	queueOldest = prometheus.NewDesc("postrider_queue_oldest_seconds",
 		"How long the oldest pending task of the queue has been waiting; 0 when none is.", []string{"queue"}, nil)
 )
+
+// newLostAcks counts acknowledgements that were given up. A registry may be
+// nil, or have it from another Server.
+func newLostAcks(reg prometheus.Registerer) *prometheus.CounterVec {
+	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postrider_lost_acks_total",
+		Help: "Outcomes of tasks that did not reach Redis before the task's lease ended, by queue; such a task is brought again.",
+	}, []string{"queue"})
+	if reg == nil {
+		return lost
+	}
+	var there prometheus.AlreadyRegisteredError
+	if err := reg.Register(lost); errors.As(err, &there) {
+		if first, ok := there.ExistingCollector.(*prometheus.CounterVec); ok {
+			return first
+		}
+	}
+	return lost
+}
 
 func newQueueCollector(rdb redis.UniversalClient, queues []string, log *slog.Logger) *queueCollector {
 	return &queueCollector{rdb: rdb, queues: queues, log: log}

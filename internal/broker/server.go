@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/job"
@@ -32,9 +33,16 @@ const (
 	// is then still running is left to its lease. asynq would push it back to be
 	// run at once, while it still runs here.
 	forever = 1000 * time.Hour
+
+	// With the layer an idle queue is waited for, so that asynq need not pause.
+	layeredPoll = time.Millisecond
+	// layeredForward is how often asynq forwards due tasks beside the layer, which
+	// does so at their time.
+	layeredForward = 5 * time.Second
 )
 
-// ServerOptions are what a Server is made of; all are needed but OnCancel.
+// ServerOptions are what a Server is made of; all are needed but OnCancel,
+// Metrics and Plain.
 type ServerOptions struct {
 	Redis   redis.UniversalClient
 	Queues  Queues // to serve, each with its concurrency
@@ -44,6 +52,9 @@ type ServerOptions struct {
 	// it, as well as can be. It must not block.
 	OnCancel func(job.ID)
 	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	// Plain leaves the broker layer out, see [Config].
+	Plain bool
 }
 
 // Server brings tasks to the handler: one asynq server a queue, since asynq
@@ -57,6 +68,7 @@ type Server struct {
 	rdb      redis.UniversalClient
 	outage   *outage
 	servers  []*asynq.Server
+	layers   []*queueLayer // of the servers, in their order; none in plain mode
 	types    *tasks.Catalogue
 	handler  job.Handler
 	onCancel func(job.ID)
@@ -80,9 +92,13 @@ func NewServer(o ServerOptions) *Server {
 		rdb: o.Redis, outage: newOutage(log), types: o.Types, handler: o.Handler, onCancel: o.OnCancel, log: log,
 		deaf: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	contract := asynqContract()
+	plain := o.Plain || !contract.kept(log)
+	lost := newLostAcks(o.Metrics)
 	for _, q := range o.Queues {
 		l := &link{outage: s.outage, queue: q.Name}
-		s.servers = append(s.servers, asynq.NewServerFromRedisClient(paced{o.Redis, l}, asynq.Config{
+		p := paced{o.Redis, l}
+		cfg := asynq.Config{
 			Concurrency:              q.Concurrency,
 			Queues:                   map[string]int{q.Name: 1},
 			TaskCheckInterval:        pollEvery,
@@ -91,7 +107,15 @@ func NewServer(o ServerOptions) *Server {
 			RetryDelayFunc:           s.retryDelay,
 			IsFailure:                isFailure,
 			Logger:                   asynqLog{log.With("queue", q.Name), l},
-		}))
+		}
+		if plain {
+			s.servers = append(s.servers, asynq.NewServerFromRedisClient(p, cfg))
+			continue
+		}
+		cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = layeredPoll, layeredForward
+		layer := newQueueLayer(o.Redis, q, contract, l, log, lost.WithLabelValues(q.Name))
+		s.layers = append(s.layers, layer)
+		s.servers = append(s.servers, asynq.NewServerFromRedisClient(layered{p, layer}, cfg))
 	}
 	return s
 }
@@ -105,12 +129,18 @@ func (s *Server) Start() error {
 		return errors.New("starting the queues' servers: they were stopped before")
 	}
 	for i, srv := range s.servers {
-		if err := srv.Start(asynq.HandlerFunc(s.process)); err != nil {
+		if err := srv.Start(s.handlerOf(i)); err != nil {
+			for _, layer := range s.layers {
+				layer.fetcher.close()
+			}
 			for _, started := range s.servers[:i] {
 				started.Shutdown()
 			}
 			return fmt.Errorf("starting a queue's server: %w", err)
 		}
+	}
+	for _, layer := range s.layers {
+		layer.keeper.start()
 	}
 	s.hearing.Go(s.hear)
 	return nil
@@ -120,14 +150,25 @@ func (s *Server) Start() error {
 // that run go on.
 func (s *Server) Quiet() {
 	s.mu.Lock()
-	if !s.quiet {
-		s.quiet = true
-		close(s.outage.stopped)
+	defer s.mu.Unlock()
+	if s.quiet {
+		return
 	}
-	s.mu.Unlock()
+	s.quiet = true
+	close(s.outage.stopped)
 	var all sync.WaitGroup
-	for _, srv := range s.servers {
-		all.Go(srv.Stop)
+	for i, srv := range s.servers {
+		if s.layers == nil {
+			all.Go(srv.Stop)
+			continue
+		}
+		layer := s.layers[i]
+		all.Go(func() {
+			layer.fetcher.close() // or asynq's loop would wait with it for a task
+			srv.Stop()
+			layer.keeper.stop()
+			layer.settle()
+		})
 	}
 	all.Wait()
 }
@@ -186,6 +227,22 @@ func (s *Server) hear() {
 			}
 		}
 	}
+}
+
+// handlerOf is the handler of the i-th queue's server.
+func (s *Server) handlerOf(i int) asynq.Handler {
+	if s.layers == nil {
+		return asynq.HandlerFunc(s.process)
+	}
+	layer := s.layers[i]
+	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+		id, _ := asynq.GetTaskID(ctx)
+		retried, _ := asynq.GetRetryCount(ctx)
+		return layer.run(id, func() (time.Time, error) {
+			err := s.process(ctx, t)
+			return s.comesBack(retried, err, t), err
+		})
+	})
 }
 
 // process brings one task to the handler and tells asynq what to do with it.

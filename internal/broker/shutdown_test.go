@@ -56,7 +56,7 @@ func TestQuietThenShutdown(t *testing.T) {
 
 func TestServerNeverStarted(t *testing.T) {
 	r := newRig(t, testkit.Redis(t).URL())
-	s := NewServer(ServerOptions{Redis: r.rdb, Queues: testQueues(), Types: r.types, Handler: handler(nil), Log: r.Client.log})
+	s := r.server(handler(nil), nil)
 	r.shutdown(s)
 	if s.Start() == nil {
 		t.Error("it started after its end")
@@ -73,7 +73,7 @@ func TestStartAndStop(t *testing.T) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			for range 5 {
-				s := NewServer(ServerOptions{Redis: r.rdb, Queues: testQueues(), Types: r.types, Handler: h, Log: r.Client.log})
+				s := r.server(h, nil)
 				var stopping sync.WaitGroup
 				stopping.Go(func() { r.shutdown(s) })
 				_ = s.Start() // may lose the race, and is then refused

@@ -63,16 +63,20 @@ func isFailure(err error) bool {
 // second and no task comes early.
 func (s *Server) retryDelay(retried int, err error, t *asynq.Task) time.Duration {
 	var a again
-	var at time.Time
-	switch {
-	case errors.As(err, &a) && a.now:
+	if errors.As(err, &a) && a.now {
 		return 0
-	case errors.As(err, &a):
-		at = a.at
-	case len(t.Payload()) > 0:
-		at = time.Now().Add(typeOf(s.types, t.Type()).Backoff.After(retried + 1))
-	default:
-		at = time.Now().Add(takenBack)
 	}
-	return max(time.Until(wholeSecond(at)), 0)
+	return max(time.Until(wholeSecond(s.comesBack(retried, err, t))), 0)
+}
+
+// comesBack is when a task that ended with the error is to come again.
+func (s *Server) comesBack(retried int, err error, t *asynq.Task) time.Time {
+	var a again
+	switch {
+	case errors.As(err, &a):
+		return a.at
+	case len(t.Payload()) > 0:
+		return time.Now().Add(typeOf(s.types, t.Type()).Backoff.After(retried + 1))
+	}
+	return time.Now().Add(takenBack)
 }

@@ -1,0 +1,187 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// flights may be under way to Redis at a time: one on the wire while the
+	// answers of the other are read.
+	flights = 2
+	// flightSize is how many calls one pipeline carries at most: some 100 kB,
+	// a few milliseconds of Redis' time.
+	flightSize = 512
+)
+
+// coalescer sends the calls that are issued at the same moment by many
+// goroutines as one pipeline. The first to come leads: it waits for its turn,
+// meanwhile others join, and sends for all. A lone call finds the turn free
+// and is sent by its own goroutine.
+type coalescer struct {
+	rdb   redis.UniversalClient
+	texts map[string]string // of the scripts, by SHA-1
+	turns chan struct{}
+
+	mu   sync.Mutex
+	open *flight // that may still be joined
+}
+
+// flight is one pipeline.
+type flight struct {
+	calls  []*call
+	nudges nudges
+	until  time.Time     // the latest deadline of those aboard
+	landed chan struct{} // closed when all calls are answered
+}
+
+func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer {
+	return &coalescer{rdb: rdb, texts: texts, turns: make(chan struct{}, flights)}
+}
+
+// send returns when the calls are answered, each with its own result, or
+// when ctx has ended: then nobody knows what became of them, and they must not
+// be looked at any more. A leader stays as long as the most patient of those
+// aboard, at most ioTimeout. Nudges are sent after the calls, those of one
+// flight once.
+func (c *coalescer) send(ctx context.Context, n nudges, calls ...*call) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	until := time.Now().Add(ioTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		until = d
+	}
+	c.mu.Lock()
+	f := c.open
+	leads := f == nil
+	if leads {
+		f = &flight{landed: make(chan struct{})}
+		c.open = f
+	}
+	f.calls = append(f.calls, calls...)
+	f.nudges.merge(n)
+	if until.After(f.until) {
+		f.until = until
+	}
+	if len(f.calls) >= flightSize {
+		c.open = nil
+	}
+	c.mu.Unlock()
+
+	if leads {
+		c.lead(f)
+		return nil
+	}
+	select {
+	case <-f.landed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *coalescer) lead(f *flight) {
+	defer close(f.landed)
+	c.turns <- struct{}{}
+	defer func() { <-c.turns }()
+	c.mu.Lock()
+	if c.open == f {
+		c.open = nil
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithDeadline(context.Background(), f.until)
+	defer cancel()
+	sendings := fold(ctx, append(f.calls, f.nudges.calls()...))
+	cmds := make([]*redis.Cmd, len(sendings))
+	for i, s := range sendings {
+		cmds[i] = s.cmd
+	}
+	run(ctx, c.rdb, c.texts, cmds)
+	for _, s := range sendings {
+		s.settle()
+	}
+}
+
+// run sends scripts to where their keys are and waits for the answers. None is
+// sent twice unless Redis refused it. On a Cluster each node's come by the
+// node's own client: the Cluster client's pipelines are repeated by go-redis
+// when an answer was lost.
+func run(ctx context.Context, rdb redis.UniversalClient, texts map[string]string, cmds []*redis.Cmd) {
+	nodes, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		pipeline(ctx, rdb, texts, cmds)
+		return
+	}
+	parts := map[*redis.Client][]*redis.Cmd{}
+	for _, cmd := range cmds {
+		node, err := nodes.MasterForKey(ctx, cmd.Args()[3].(string))
+		if err != nil {
+			cmd.SetErr(err)
+			continue
+		}
+		parts[node] = append(parts[node], cmd)
+	}
+	var all sync.WaitGroup
+	for node, part := range parts {
+		all.Go(func() {
+			pipeline(ctx, node, texts, part)
+			for _, cmd := range part {
+				if moved(cmd.Err()) {
+					_ = nodes.Process(ctx, cmd) // follows the slot, and learns where it is
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// pipeline sends scripts by their SHA-1, and those that Redis does not know
+// again by their text.
+func pipeline(ctx context.Context, rdb redis.Cmdable, texts map[string]string, cmds []*redis.Cmd) {
+	exec(ctx, rdb, cmds)
+	var unknown, again []*redis.Cmd
+	for _, cmd := range cmds {
+		if cmd.Err() != nil && redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			args := append([]any(nil), cmd.Args()...)
+			args[0], args[1] = "eval", texts[args[1].(string)]
+			call := redis.NewCmd(ctx, args...)
+			call.SetFirstKeyPos(3)
+			unknown, again = append(unknown, cmd), append(again, call)
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	exec(ctx, rdb, again)
+	for i, cmd := range unknown {
+		cmd.SetVal(again[i].Val())
+		cmd.SetErr(again[i].Err())
+	}
+}
+
+func exec(ctx context.Context, rdb redis.Cmdable, cmds []*redis.Cmd) {
+	if len(cmds) == 0 {
+		return
+	}
+	p := rdb.Pipeline()
+	for _, cmd := range cmds {
+		_ = p.Process(ctx, cmd) // only queues it
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+}
+
+// moved reports whether a Cluster's node refused a command because its slot is
+// elsewhere.
+func moved(err error) bool {
+	var refused redis.Error
+	if !errors.As(err, &refused) {
+		return false
+	}
+	return strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")
+}

@@ -1,0 +1,289 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+// queued is the ids in the queue, the next one last.
+func (r *rig) queued() []string {
+	r.t.Helper()
+	ids, err := r.rdb.LRange(bound(r.t), queueKey("default", statePending), 0, -1).Result()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ids
+}
+
+func (r *rig) fetcher() *fetcher {
+	f := newFetcher(r.rdb, "default", newSlots(10), newWaiter(r.rdb, wakeKey("default")), r.Client.log)
+	r.t.Cleanup(f.close)
+	return f
+}
+
+// untouched checks that the queue is as it was before a fetch.
+func (r *rig) untouched(before []string, ts []job.Task) {
+	r.t.Helper()
+	if after := r.queued(); !slices.Equal(before, after) {
+		r.t.Errorf("the queue was\n%v and is\n%v", before, after)
+	}
+	for _, task := range ts {
+		if r.state(task) != statePending || r.rdb.HGet(bound(r.t), taskKey("default", task.TaskID()), "pending_since").Val() == "" {
+			r.t.Errorf("task %s is %q", task.ID, r.state(task))
+		}
+	}
+	active, leases := r.rdb.LLen(bound(r.t), queueKey("default", stateActive)).Val(), r.rdb.ZCard(bound(r.t), queueKey("default", "lease")).Val()
+	if active != 0 || leases != 0 {
+		r.t.Errorf("%d active and %d leases are left", active, leases)
+	}
+}
+
+func TestFetchAndGiveBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	ts := make([]job.Task, 12)
+	for i := range ts {
+		ts[i] = durable()
+	}
+	r.dispatch(ts...)
+	before := r.queued()
+	f := r.fetcher()
+	if err := f.fetch(bound(t), 7); err != nil {
+		t.Fatal(err)
+	}
+	now := float64(time.Now().Unix())
+	for i, task := range ts {
+		fetched := i < 7
+		lease, err := r.rdb.ZScore(bound(t), queueKey("default", "lease"), task.TaskID()).Result()
+		if absent(err) != nil || fetched != (lease > now+20) || fetched != (r.state(task) == stateActive) {
+			t.Errorf("task %d is %q with a lease of %v s", i, r.state(task), lease-now)
+		}
+		if fetched && f.buffer[i].id != task.TaskID() {
+			t.Errorf("task %d is not the one it was", i)
+		}
+	}
+	f.giveBackOld(bound(t)) // it is not old
+	if len(f.buffer) != 7 {
+		t.Error("young tasks were given back")
+	}
+	f.aged = -1
+	f.giveBackOld(bound(t))
+	r.untouched(before, ts)
+	f.giveBack(bound(t)) // nothing more
+	r.untouched(before, ts)
+}
+
+// TestGiveBackAfterALostAnswer: at the end it is not known what was fetched.
+func TestGiveBackAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Redis(t)
+	direct := newRig(t, srv.URL())
+	ts := []job.Task{durable(), durable(), durable()}
+	direct.dispatch(ts...)
+	before := direct.queued()
+	if err := fetchScript.Load(bound(t), direct.rdb).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r, proxy := proxied(t, srv)
+	f := r.fetcher()
+	proxy.DropReplyTo(fetchScript.Hash())
+	if err := f.fetch(bound(t), 2); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	if direct.state(ts[0]) != stateActive {
+		t.Fatal("nothing was fetched")
+	}
+	f.settle(bound(t))
+	direct.untouched(before, ts)
+	f.token = "of a call that never arrived"
+	f.settle(bound(t))
+	direct.untouched(before, ts)
+}
+
+// TestFetchedTaskIsGone: an id without a task holds nothing up.
+func TestFetchedTaskIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	gone, there := durable(), durable()
+	r.dispatch(gone, there)
+	r.rdb.Del(bound(t), taskKey("default", gone.TaskID()))
+	h, brought := collect()
+	r.serve(h)
+	if got := next(t, brought); got.ID != there.ID {
+		t.Errorf("brought %s", got.ID)
+	}
+	if r.rdb.Exists(bound(t), taskKey("default", gone.TaskID())).Val() != 0 {
+		t.Error("something is left of the task")
+	}
+}
+
+func TestSlots(t *testing.T) {
+	s := newSlots(3)
+	at := time.Now().Add(time.Hour)
+	want := func(free int) {
+		t.Helper()
+		if got := s.free(); got != free {
+			t.Errorf("%d are free, want %d", got, free)
+		}
+	}
+	want(3)
+	s.hand("a")
+	s.hand("b")
+	want(1)
+	s.begin("a")
+	s.end("a", at)
+	want(1) // its acknowledgement is under way
+	if due, ok := s.due("a"); !ok || due != dueAt(at) {
+		t.Errorf("it comes again at %v, %v", due, ok)
+	}
+	s.leave("a")
+	want(2)
+	s.hand("c")
+	s.hand("d")
+	want(1) // asynq asks, so there is one
+	// Of these asynq made no use, but one runs.
+	s.begin("d")
+	for _, slot := range s.taken {
+		slot.since = slot.since.Add(-2 * slotDoubt)
+	}
+	want(2)
+	s.end("b", at) // it is not counted any more
+	s.begin("b")
+	want(2)
+}
+
+func TestDueTime(t *testing.T) {
+	for in, want := range map[int64]string{1_700_000_000_000_000_000: "1700000000.000", 1_700_000_000_000_000_001: "1700000000.001", 1_700_000_000_999_000_001: "1700000001.000", 1_700_000_000_123_000_000: "1700000000.123"} {
+		if got := dueAt(time.Unix(0, in)).score(); got != want {
+			t.Errorf("%d is due at %s, want %s", in, got, want)
+		}
+	}
+	if got := dueAt(time.Time{}).score(); got[0] != '-' {
+		t.Errorf("the zero time is due at %s", got)
+	}
+	if got := dueTime(5).score(); got != "0" {
+		t.Errorf("5 ms are %s", got)
+	}
+}
+
+// blocked is how many clients wait in a blocking command.
+func (r *rig) blocked() int {
+	told := map[string]string{}
+	if err := info(bound(r.t), r.rdb, "clients", told); err != nil {
+		r.t.Fatal(err)
+	}
+	n, err := strconv.Atoi(told["blocked_clients"])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// TestOneIsWoken: a task wakes one of many that wait.
+func TestOneIsWoken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	woken := make(chan bool, 20)
+	var waiters []*waiter
+	for range 10 {
+		w := newWaiter(r.rdb, wakeKey("default"))
+		waiters = append(waiters, w)
+		go func() { woken <- w.wait(patience) }()
+	}
+	testkit.WaitFor(t, patience, "all wait", func() bool { return r.blocked() == 10 })
+	r.dispatch(durable())
+	if !next(t, woken) {
+		t.Error("a waiter gave up")
+	}
+	for _, w := range waiters {
+		w.close()
+		w.close()
+	}
+	for range 9 {
+		if next(t, woken) {
+			t.Error("another one was woken")
+		}
+	}
+	if waiters[0].wait(patience) {
+		t.Error("a closed waiter waited")
+	}
+}
+
+// TestWakesAreCut: without the connection for wakes a waiter polls, and it
+// recovers by itself.
+func TestWakesAreCut(t *testing.T) {
+	t.Parallel()
+	srv := testkit.Redis(t)
+	r, proxy := proxied(t, srv)
+	w := newWaiter(r.rdb, wakeKey("default"))
+	defer w.close()
+	proxy.Refuse(true)
+	began := time.Now()
+	for range 3 {
+		if w.wait(patience) {
+			t.Error("woken by nobody")
+		}
+	}
+	if took := time.Since(began); took < 3*pollEvery/2 || took > patience/2 {
+		t.Errorf("three polls took %v", took)
+	}
+	proxy.Refuse(false)
+	newRig(t, srv.URL()).dispatch(durable())
+	testkit.WaitFor(t, patience, "wakes come again", func() bool { return w.wait(time.Second) })
+}
+
+// TestEarlierTaskIsTold: whoever waits for the next due task learns of an
+// earlier one.
+func TestEarlierTaskIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	told := func(in time.Duration) bool {
+		task := durable()
+		task.RunAt = time.Now().Add(in)
+		r.dispatch(task)
+		return r.rdb.LPop(context.Background(), soonKey("default")).Err() == nil
+	}
+	if !told(time.Hour) || told(2*time.Hour) || !told(time.Minute) || told(3*time.Minute) {
+		t.Error("not only earlier tasks are told of")
+	}
+}
+
+// TestOneKeeper: of two servers one keeps the times; the other one follows it.
+func TestOneKeeper(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	a := newKeeper(r.rdb, "default", func(context.Context) {}, r.Client.log)
+	b := newKeeper(r.rdb, "default", func(context.Context) {}, r.Client.log)
+	turn := func(k *keeper, want bool) time.Duration {
+		t.Helper()
+		holds, pause, err := k.turn(bound(t))
+		if err != nil || holds != want {
+			t.Fatalf("holds %v, %v; want %v", holds, err, want)
+		}
+		return pause
+	}
+	turn(a, true)
+	turn(b, false)
+	turn(a, true)
+	task := durable()
+	task.RunAt = time.Now().Add(700 * time.Millisecond)
+	r.dispatch(task)
+	if pause := turn(a, true); pause > 700*time.Millisecond {
+		t.Errorf("it sleeps for %v", pause)
+	}
+	a.leave()
+	turn(b, true)
+	turn(a, false)
+	r.rdb.Set(bound(t), queueKey("default", "paused"), 1, 0)
+	if pause := turn(b, true); pause > keepPaused {
+		t.Errorf("it looks at a paused queue after %v", pause)
+	}
+	a.stop()
+	b.stop()
+}
