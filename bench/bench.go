@@ -28,6 +28,7 @@ type bench struct {
 	node     string          // empty where absent
 	dir      string          // for SQLite's files
 	files    int             // of them so far
+	profile  string          // folder for CPU profiles; empty for none
 	only     []string        // contestants to measure; all when empty
 	absent   []string        // what is left out, and why
 	log      io.Writer
@@ -102,7 +103,7 @@ func (b *bench) wanted(c contestant) bool { return len(b.only) == 0 || slices.Co
 
 // setUp gives a contestant an empty Redis and an empty database.
 func (b *bench) setUp(ctx context.Context, c contestant) (peers.Spec, error) {
-	spec := peers.Spec{Redis: b.redis.Addr}
+	spec := peers.Spec{Redis: b.redis.Addr, Profile: b.profile}
 	if err := b.redis.Flush(ctx); err != nil {
 		return spec, err
 	}

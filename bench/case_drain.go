@@ -19,11 +19,15 @@ func drain(s sizes, name string, concurrency, processes int, goals ...goal) benc
 	}
 	return benchCase{
 		name:        name,
-		about:       fmt.Sprintf("drain %d no-op jobs, concurrency %d, processes %d", s.drain, concurrency, processes),
+		about:       fmt.Sprintf("drain %d no-op jobs (%d durable ones), concurrency %d, processes %d", s.drain, s.durable, concurrency, processes),
 		rows:        []row{{Name: name, Unit: "jobs/s", Goals: goals}},
 		contestants: who,
 		run: func(ctx context.Context, b *bench, c contestant) ([]float64, error) {
-			return b.drainOnce(ctx, c, crewSize{concurrency: concurrency, processes: processes, warm: s.warm}, s.drain)
+			jobs := s.drain
+			if c.sql != "" {
+				jobs = s.durable // each takes longer
+			}
+			return b.drainOnce(ctx, c, crewSize{concurrency: concurrency, processes: processes, warm: s.warm}, jobs)
 		},
 	}
 }

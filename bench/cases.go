@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // sizes are how much a case does.
 type sizes struct {
@@ -30,6 +33,18 @@ var (
 		memory: 500, httpSeconds: 0.5, mails: 60,
 	}
 )
+
+// share is so much of what s counts; what it times stays.
+func (s sizes) share(of float64) sizes {
+	for _, n := range []*int{&s.one, &s.callers, &s.bulk, &s.drain, &s.distant, &s.durable, &s.pickups, &s.delayed, &s.memory, &s.mails} {
+		*n = max(int(float64(*n)*of), 50)
+	}
+	s.backlog = slices.Clone(s.backlog)
+	for i := range s.backlog {
+		s.backlog[i] = max(int(float64(s.backlog[i])*of), 100)
+	}
+	return s
+}
 
 // A benchCase measures some figures of each of its contestants.
 type benchCase struct {

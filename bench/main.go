@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 
@@ -49,6 +51,11 @@ func contest(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err := json.Unmarshal([]byte(args[1]), &spec); err != nil {
 		return fmt.Errorf("reading the spec: %w", err)
 	}
+	stop, err := profiled(args[0], spec.Profile)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if args[0] == "postrider-http" {
 		return peers.ServeHTTP(ctx, spec, in, out)
 	}
@@ -59,12 +66,29 @@ func contest(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	return peers.Serve(ctx, q, in, out)
 }
 
+// profiled begins a CPU profile in the folder, if there is one.
+func profiled(kind, dir string) (stop func(), err error) {
+	if dir == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", kind, os.Getpid())))
+	if err != nil {
+		return nil, fmt.Errorf("making a profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("beginning a profile: %w", err), file.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = file.Close() }, nil
+}
+
 // measure runs the cases that args choose and tells what came of it.
 func measure(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	rounds := flags.Int("rounds", 5, "how often each contestant is measured in each case")
 	quick := flags.Bool("quick", false, "sizes that show that a case works, in seconds; the figures are worth nothing")
+	share := flags.Float64("share", 1, "how much of the full number of jobs to measure with, from 0.01 to 1")
+	profile := flags.String("profile", "", "a folder for CPU profiles of the contestants in Go, one a process; they cost some speed")
 	out := flags.String("out", "results", "the folder for the table and the plot; nothing is written when it is empty or with -quick")
 	only := flags.String("only", "", "the contestants to measure, with commas between; all when empty")
 	list := flags.Bool("list", false, "list the cases")
@@ -78,7 +102,10 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		}
 		return fmt.Errorf("reading the flags: %w", err)
 	}
-	size := full
+	if *rounds < 1 || *share < 0.01 || *share > 1 {
+		return errors.New("-rounds must be 1 at least, and -share from 0.01 to 1")
+	}
+	size := full.share(*share)
 	if *quick {
 		size = small
 	}
@@ -92,9 +119,6 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		}
 		return nil
 	}
-	if *rounds < 1 {
-		return errors.New("-rounds must be 1 at least")
-	}
 	var who []string
 	if *only != "" {
 		who = strings.Split(*only, ",")
@@ -103,6 +127,7 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
+	b.profile = *profile
 	report, err := b.runAll(ctx, chosen, *rounds)
 	err = errors.Join(err, b.close())
 	if *quick || *out == "" {

@@ -35,7 +35,7 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for _, args := range [][]string{{"no-such-case"}, {"-rounds", "0"}, {"-no-such-flag"}, {"contestant"}, {"contestant", "nobody", "{}"}} {
+	for _, args := range [][]string{{"no-such-case"}, {"-rounds", "0"}, {"-share", "2"}, {"-no-such-flag"}, {"contestant"}, {"contestant", "nobody", "{}"}} {
 		var out, log bytes.Buffer
 		if code := run(args, strings.NewReader(""), &out, &log); code != 1 || log.Len() == 0 {
 			t.Errorf("bench %v: exit code %d, and it said %q", args, code, &log)

@@ -15,6 +15,7 @@ type Spec struct {
 	Redis    string `json:"redis"`              // host:port
 	Database string `json:"database,omitempty"` // DATABASE_URL of those that use SQL
 	SMTP     string `json:"smtp,omitempty"`     // host:port of those that send mails
+	Profile  string `json:"profile,omitempty"`  // folder for a CPU profile, if one is wanted
 }
 
 // Mail is the payload of every job: 120 bytes as JSON. (In the mail case it is
