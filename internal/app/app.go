@@ -162,7 +162,7 @@ func (a *App) buildJobs(context.Context) error {
 	a.broker = broker.NewClient(broker.Options{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
 		Margin: a.cfg.Work.StopGrace + work.SettleBudget,
-		Log:    a.log, Metrics: a.reg,
+		Log:    a.log, Metrics: a.reg, Plain: a.cfg.Broker.Plain,
 	})
 	a.jobs = job.NewService(job.Options{
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
@@ -300,7 +300,8 @@ func (a *App) startWorker() error {
 	}
 	server := broker.NewServer(broker.ServerOptions{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
-		Handler: worker, OnCancel: worker.CancelHint, Log: a.log,
+		Handler: worker, OnCancel: worker.CancelHint, Log: a.log, Metrics: a.reg,
+		Plain: a.cfg.Broker.Plain,
 	})
 	worker.Start()
 	// Bounded by itself; the limit is above what it can take.

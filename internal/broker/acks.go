@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -26,8 +28,11 @@ type acks struct {
 // send carries an acknowledgement out; its first argument is the task's id.
 // The context ends with the lease.
 func (a *acks) send(ctx context.Context, op op, sha string, keys []string, args []any) *redis.Cmd {
-	ctx, cancel := context.WithTimeout(ctx, ackLimit)
-	defer cancel()
+	if _, ends := ctx.Deadline(); !ends {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ackLimit)
+		defer cancel()
+	}
 	id, _ := args[0].(string)
 	defer a.slots.leave(id)
 	var n nudges
@@ -52,16 +57,27 @@ func (a *acks) send(ctx context.Context, op op, sha string, keys []string, args 
 		if again && notFound(err) {
 			err = nil // the try before was carried out and its answer lost
 		}
-		a.link.note(ctx, err)
-		if served(err) {
+		if a.link.mark(err) {
 			return answer(ctx, "OK", err)
 		}
-		if ctx.Err() != nil {
+		if !pause(ctx, restPause) || errors.Is(err, redis.ErrClosed) {
 			a.lost.Inc()
 			a.log.Error("a task's outcome did not reach Redis before its lease ended; it will be brought again",
 				"queue", a.queue, "task", id, "outcome", string(op), "err", err)
 			return answer(ctx, nil, err)
 		}
+	}
+}
+
+// pause waits for d and reports whether ctx has lasted.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

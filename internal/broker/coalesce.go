@@ -10,23 +10,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	// flights may be under way to Redis at a time: one on the wire while the
-	// answers of the other are read.
-	flights = 2
-	// flightSize is how many calls one pipeline carries at most: some 100 kB,
-	// a few milliseconds of Redis' time.
-	flightSize = 512
-)
+// flightSize is how many calls one pipeline carries at most: some 100 kB, a
+// few milliseconds of Redis' time.
+const flightSize = 512
 
 // coalescer sends the calls that are issued at the same moment by many
 // goroutines as one pipeline. The first to come leads: it waits for its turn,
 // meanwhile others join, and sends for all. A lone call finds the turn free
-// and is sent by its own goroutine.
+// and is sent by its own goroutine. One flight is under way at a time: with two
+// the batches were half as long, and a drain took half as much of Redis again.
 type coalescer struct {
 	rdb   redis.UniversalClient
 	texts map[string]string // of the scripts, by SHA-1
-	turns chan struct{}
+	turn  sync.Mutex        // held by the flight that is under way
 
 	mu   sync.Mutex
 	open *flight // that may still be joined
@@ -41,7 +37,7 @@ type flight struct {
 }
 
 func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer {
-	return &coalescer{rdb: rdb, texts: texts, turns: make(chan struct{}, flights)}
+	return &coalescer{rdb: rdb, texts: texts}
 }
 
 // send returns when the calls are answered, each with its own result, or
@@ -88,8 +84,8 @@ func (c *coalescer) send(ctx context.Context, n nudges, calls ...*call) error {
 
 func (c *coalescer) lead(f *flight) {
 	defer close(f.landed)
-	c.turns <- struct{}{}
-	defer func() { <-c.turns }()
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	c.mu.Lock()
 	if c.open == f {
 		c.open = nil

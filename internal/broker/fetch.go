@@ -140,6 +140,7 @@ type fetcher struct {
 	log    *slog.Logger
 	aged   time.Duration
 	closed chan struct{} // when no more are to be fetched
+	once   sync.Once
 
 	token string // of a fetch whose answer is owed; used by dequeue alone, and by giveBack after it
 
@@ -159,7 +160,7 @@ func newFetcher(rdb redis.UniversalClient, queue string, s *slots, wake *waiter,
 // close ends the fetching, also where it waits for a task. giveBack may follow
 // when asynq asks no more.
 func (f *fetcher) close() {
-	close(f.closed)
+	f.once.Do(func() { close(f.closed) })
 	f.wake.close()
 }
 
@@ -180,6 +181,7 @@ func (f *fetcher) dequeue(ctx context.Context) (string, error) {
 		if msg, ok := f.take(); ok {
 			return msg, nil
 		}
+		f.slots.gather()
 		if err := f.fetch(ctx, f.slots.free()); err != nil {
 			return "", err
 		}
@@ -190,7 +192,7 @@ func (f *fetcher) dequeue(ctx context.Context) (string, error) {
 		if patience <= 0 {
 			break
 		}
-		f.wake.wait(patience)
+		f.wake.wait(wakeKey(f.queue), patience)
 	}
 	return "", redis.Nil
 }

@@ -22,7 +22,7 @@ func (r *rig) queued() []string {
 }
 
 func (r *rig) fetcher() *fetcher {
-	f := newFetcher(r.rdb, "default", newSlots(10), newWaiter(r.rdb, wakeKey("default")), r.Client.log)
+	f := newFetcher(r.rdb, "default", newSlots(10), newWaiter(r.rdb), r.Client.log)
 	r.t.Cleanup(f.close)
 	return f
 }
@@ -192,9 +192,9 @@ func TestOneIsWoken(t *testing.T) {
 	woken := make(chan bool, 20)
 	var waiters []*waiter
 	for range 10 {
-		w := newWaiter(r.rdb, wakeKey("default"))
+		w := newWaiter(r.rdb)
 		waiters = append(waiters, w)
-		go func() { woken <- w.wait(patience) }()
+		go func() { woken <- w.wait(wakeKey("default"), patience) }()
 	}
 	testkit.WaitFor(t, patience, "all wait", func() bool { return r.blocked() == 10 })
 	r.dispatch(durable())
@@ -210,7 +210,7 @@ func TestOneIsWoken(t *testing.T) {
 			t.Error("another one was woken")
 		}
 	}
-	if waiters[0].wait(patience) {
+	if waiters[0].wait(wakeKey("default"), patience) {
 		t.Error("a closed waiter waited")
 	}
 }
@@ -221,12 +221,12 @@ func TestWakesAreCut(t *testing.T) {
 	t.Parallel()
 	srv := testkit.Redis(t)
 	r, proxy := proxied(t, srv)
-	w := newWaiter(r.rdb, wakeKey("default"))
+	w := newWaiter(r.rdb)
 	defer w.close()
 	proxy.Refuse(true)
 	began := time.Now()
 	for range 3 {
-		if w.wait(patience) {
+		if w.wait(wakeKey("default"), patience) {
 			t.Error("woken by nobody")
 		}
 	}
@@ -235,7 +235,7 @@ func TestWakesAreCut(t *testing.T) {
 	}
 	proxy.Refuse(false)
 	newRig(t, srv.URL()).dispatch(durable())
-	testkit.WaitFor(t, patience, "wakes come again", func() bool { return w.wait(time.Second) })
+	testkit.WaitFor(t, patience, "wakes come again", func() bool { return w.wait(wakeKey("default"), time.Second) })
 }
 
 // TestEarlierTaskIsTold: whoever waits for the next due task learns of an
@@ -285,5 +285,34 @@ func TestOneKeeper(t *testing.T) {
 		t.Errorf("it looks at a paused queue after %v", pause)
 	}
 	a.stop()
+	b.stop()
+}
+
+// TestKeeperIsFollowed: when the keeper stops, another server takes over at
+// once.
+func TestKeeperIsFollowed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	turned := make(chan string, 1000)
+	start := func(name string) *keeper {
+		k := newKeeper(r.rdb, "default", func(context.Context) { turned <- name }, r.Client.log)
+		k.name = name
+		k.start()
+		return k
+	}
+	a := start("a")
+	next(t, turned)
+	b := start("b")
+	for next(t, turned) != "b" { // it stands by
+	}
+	testkit.WaitFor(t, patience, "both listen", func() bool { return r.blocked() == 2 })
+	a.stop()
+	left := time.Now()
+	testkit.WaitFor(t, patience, "the other one is the keeper", func() bool {
+		return r.rdb.Get(bound(t), keeperKey("default")).Val() == "b"
+	})
+	if took := time.Since(left); took > standEvery {
+		t.Errorf("it took %v", took)
+	}
 	b.stop()
 }

@@ -20,9 +20,11 @@ const (
 	keepEvery = time.Second
 	// keepPaused is how often a paused queue is looked at.
 	keepPaused = 100 * time.Millisecond
-	// keepLease is after how long a keeper that fell silent is replaced; others
-	// ask once or twice a keepEvery.
+	// keepLease is after how long a keeper that fell silent may be replaced.
 	keepLease = 3 * time.Second
+	// standEvery is how often, at least, the others ask whether it has. One that
+	// stops calls another at once.
+	standEvery = 2 * time.Second
 	// forwardSize is how many due tasks one call moves.
 	forwardSize = 500
 )
@@ -78,18 +80,25 @@ local pending, paused, wake = KEYS[1], KEYS[2], KEYS[6]
 return {1, moved, redis.call("EXISTS", paused), first or ""}
 `)
 
-// leaveScript ends the keeper's lease.
+// leaveScript ends the keeper's lease and calls another server.
 //
 // KEYS[1] postrider:{queue}:keeper
+// KEYS[2] postrider:{queue}:vacant
 // ARGV[1] who
 // Returns nil.
 var leaveScript = newScript(`
 if redis.call("GET", KEYS[1]) == ARGV[1] then
 	redis.call("DEL", KEYS[1])
+	if redis.call("LLEN", KEYS[2]) == 0 then
+		redis.call("LPUSH", KEYS[2], "1")
+	end
 end
 `)
 
 func keeperKey(queue string) string { return "postrider:{" + queue + "}:keeper" }
+
+// vacantKey is a list of at most one token, put there when a keeper leaves.
+func vacantKey(queue string) string { return "postrider:{" + queue + "}:vacant" }
 
 // keeper brings a queue's delayed tasks at their time, to the millisecond. Of
 // all servers one does so; the others stand by. asynq's forwarder goes on
@@ -101,9 +110,9 @@ type keeper struct {
 	tick  func(context.Context) // called at each turn
 	log   *slog.Logger
 
-	soon   *waiter
-	told   chan struct{} // holds a token when an earlier task came
-	listen chan struct{} // holds a token when told is worth waiting for
+	news   *waiter
+	told   chan struct{} // holds a token when there is a reason for a turn
+	listen chan string   // holds the key of the tokens to listen for
 	closed chan struct{}
 	all    sync.WaitGroup
 }
@@ -111,7 +120,7 @@ type keeper struct {
 func newKeeper(rdb redis.UniversalClient, queue string, tick func(context.Context), log *slog.Logger) *keeper {
 	return &keeper{
 		rdb: rdb, queue: queue, name: rand.Text(), tick: tick, log: log,
-		soon: newWaiter(rdb, soonKey(queue)), told: make(chan struct{}, 1), listen: make(chan struct{}, 1),
+		news: newWaiter(rdb), told: make(chan struct{}, 1), listen: make(chan string, 1),
 		closed: make(chan struct{}),
 	}
 }
@@ -125,7 +134,7 @@ func (k *keeper) start() {
 // once.
 func (k *keeper) stop() {
 	close(k.closed)
-	k.soon.close()
+	k.news.close()
 	k.all.Wait()
 }
 
@@ -141,8 +150,13 @@ func (k *keeper) keep() {
 		}
 		k.tick(ctx)
 		cancel()
+		key := vacantKey(k.queue)
 		if holds {
-			put(k.listen)
+			key = soonKey(k.queue)
+		}
+		select {
+		case k.listen <- key:
+		default: // it listens still
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -162,17 +176,18 @@ func (k *keeper) keep() {
 	}
 }
 
-// hear passes on that an earlier task came. It listens only while this server
-// is the keeper, as far as it knows.
+// hear passes on, to the keeper, that an earlier task came, and to another
+// server that there is no keeper any more. One that has just changed its part
+// may listen for the wrong one for a while, and is late by a turn at most.
 func (k *keeper) hear() {
 	for {
 		select {
-		case <-k.listen:
+		case key := <-k.listen:
+			if k.news.wait(key, popLongest) {
+				put(k.told)
+			}
 		case <-k.closed:
 			return
-		}
-		if k.soon.wait(popLongest) {
-			put(k.told)
 		}
 	}
 }
@@ -195,7 +210,7 @@ func (k *keeper) turn(ctx context.Context) (holds bool, pause time.Duration, err
 			return false, keepEvery, fmt.Errorf("forwarding due tasks: an answer of %d parts", len(answer))
 		}
 		if answer[0] != int64(1) {
-			return false, keepEvery + mathrand.N(keepEvery), nil
+			return false, standEvery + mathrand.N(standEvery), nil
 		}
 		if n, _ := answer[1].(int64); n >= forwardSize {
 			continue
@@ -217,7 +232,7 @@ func (k *keeper) turn(ctx context.Context) (holds bool, pause time.Duration, err
 func (k *keeper) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), courtesy)
 	defer cancel()
-	if err := leaveScript.Run(ctx, k.rdb, []string{keeperKey(k.queue)}, k.name).Err(); absent(err) != nil {
+	if err := leaveScript.Run(ctx, k.rdb, []string{keeperKey(k.queue), vacantKey(k.queue)}, k.name).Err(); absent(err) != nil {
 		k.log.Debug("another server keeps the queue's times a little later", "queue", k.queue, "err", err)
 	}
 }

@@ -25,7 +25,7 @@ type queueLayer struct {
 func newQueueLayer(rdb redis.UniversalClient, q Queue, c *contract, l *link, log *slog.Logger, lost prometheus.Counter) *queueLayer {
 	s := newSlots(q.Concurrency)
 	pipe := newCoalescer(rdb, c.texts)
-	f := newFetcher(rdb, q.Name, s, newWaiter(rdb, wakeKey(q.Name)), log)
+	f := newFetcher(rdb, q.Name, s, newWaiter(rdb), log)
 	return &queueLayer{
 		queue: q.Name, ops: c.ops, slots: s, fetcher: f, pipe: pipe,
 		acks:   &acks{pipe: pipe, link: l, slots: s, queue: q.Name, log: log, lost: lost},

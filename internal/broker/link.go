@@ -58,14 +58,8 @@ type link struct {
 // rest: asynq's loop asks again at once, as fast as a refused connection can be
 // refused.
 func (l *link) note(ctx context.Context, err error) {
-	if served(err) {
-		if l.away.Load() && l.away.CompareAndSwap(true, false) {
-			l.outage.end()
-		}
+	if l.mark(err) {
 		return
-	}
-	if l.away.CompareAndSwap(false, true) {
-		l.outage.begin(l.queue, err)
 	}
 	rest := time.NewTimer(restPause)
 	defer rest.Stop()
@@ -74,6 +68,20 @@ func (l *link) note(ctx context.Context, err error) {
 	case <-ctx.Done():
 	case <-l.outage.stopped:
 	}
+}
+
+// mark takes the outcome of a command and reports whether Redis served it.
+func (l *link) mark(err error) bool {
+	if served(err) {
+		if l.away.Load() && l.away.CompareAndSwap(true, false) {
+			l.outage.end()
+		}
+		return true
+	}
+	if l.away.CompareAndSwap(false, true) {
+		l.outage.begin(l.queue, err)
+	}
+	return false
 }
 
 // served reports whether Redis carried the command out, if only to answer that

@@ -139,6 +139,7 @@ func TestStartWithoutRedis(t *testing.T) {
 		return err == nil
 	})
 	next(t, brought)
+	r.gone(task) // or Shutdown would wait for its acknowledgement
 	srv.Kill()
 	r.shutdown(s) // and neither does the order in which they stop
 }

@@ -10,23 +10,61 @@ import (
 // acknowledgement because its lease was.
 const slotDoubt = 5 * time.Second
 
+// gatherLimit is how long a fetch waits for slots that are about to be free.
+const gatherLimit = time.Millisecond
+
 // slots counts how many of a queue's handlers are busy. asynq keeps its own
 // count to itself: a slot is taken when a task is handed to it, and free again
 // when the task's acknowledgement has been answered.
 type slots struct {
-	size int
+	size  int
+	freed chan struct{} // holds a token when a slot became free
 
-	mu    sync.Mutex
-	taken map[string]*slot // by task id
+	mu     sync.Mutex
+	taken  map[string]*slot // by task id
+	ending int              // of them, those whose handler has returned
 }
 
 type slot struct {
-	running bool
-	since   time.Time // of the last change
-	due     dueTime   // when the handler wants it again; 0 for asynq's own time
+	state slotState
+	since time.Time // of the state
+	due   dueTime   // when the handler wants it again; 0 for asynq's own time
 }
 
-func newSlots(size int) *slots { return &slots{size: size, taken: map[string]*slot{}} }
+type slotState int
+
+const (
+	slotHanded slotState = iota
+	slotRunning
+	slotEnding
+)
+
+func newSlots(size int) *slots {
+	return &slots{size: size, freed: make(chan struct{}, 1), taken: map[string]*slot{}}
+}
+
+// gather waits a moment for the acknowledgements that are under way: their
+// slots can be filled by the same fetch. It does not once half of the slots
+// are free.
+func (s *slots) gather() {
+	var limit <-chan time.Time
+	for {
+		s.mu.Lock()
+		enough := s.ending == 0 || 2*len(s.taken) <= s.size
+		s.mu.Unlock()
+		if enough {
+			return
+		}
+		if limit == nil {
+			limit = time.After(gatherLimit)
+		}
+		select {
+		case <-s.freed:
+		case <-limit:
+			return
+		}
+	}
+}
 
 // free is how many tasks asynq has room for: one at least, for it asks only
 // when it has.
@@ -35,8 +73,8 @@ func (s *slots) free() int {
 	defer s.mu.Unlock()
 	if len(s.taken) >= s.size {
 		for id, t := range s.taken {
-			if !t.running && time.Since(t.since) > slotDoubt {
-				delete(s.taken, id)
+			if t.state != slotRunning && time.Since(t.since) > slotDoubt {
+				s.forget(id)
 			}
 		}
 	}
@@ -47,6 +85,7 @@ func (s *slots) free() int {
 func (s *slots) hand(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(id) // it may have been here before
 	s.taken[id] = &slot{since: time.Now()}
 }
 
@@ -55,7 +94,7 @@ func (s *slots) begin(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.taken[id]; ok {
-		t.running = true
+		t.state = slotRunning
 	}
 }
 
@@ -64,10 +103,11 @@ func (s *slots) end(id string, again time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.taken[id]
-	if !ok {
+	if !ok || t.state == slotEnding {
 		return
 	}
-	t.running, t.since = false, time.Now()
+	t.state, t.since = slotEnding, time.Now()
+	s.ending++
 	if !again.IsZero() {
 		t.due = dueAt(again)
 	}
@@ -89,5 +129,13 @@ func (s *slots) due(id string) (dueTime, bool) {
 func (s *slots) leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(id)
+	put(s.freed)
+}
+
+func (s *slots) forget(id string) {
+	if t, ok := s.taken[id]; ok && t.state == slotEnding {
+		s.ending--
+	}
 	delete(s.taken, id)
 }

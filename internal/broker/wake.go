@@ -16,11 +16,10 @@ import (
 // silence is noticed.
 const popLongest = 10 * time.Second
 
-// waiter waits for tokens on a list of Redis. It has a connection of its own,
+// waiter waits for tokens on lists of a queue in Redis. It has a connection of its own,
 // because a blocking command holds one, and is ended by closing it.
 type waiter struct {
 	rdb    redis.UniversalClient
-	key    string
 	closed chan struct{}
 
 	mu     sync.Mutex
@@ -28,15 +27,15 @@ type waiter struct {
 	done   bool
 }
 
-func newWaiter(rdb redis.UniversalClient, key string) *waiter {
-	return &waiter{rdb: rdb, key: key, closed: make(chan struct{})}
+func newWaiter(rdb redis.UniversalClient) *waiter {
+	return &waiter{rdb: rdb, closed: make(chan struct{})}
 }
 
 // wait returns when there was a token, after d, or when the waiter is closed.
 // While the connection cannot be had it returns at asynq's pace, so that the
 // queue is polled.
-func (w *waiter) wait(d time.Duration) (woken bool) {
-	woken, err := w.pop(min(d, popLongest))
+func (w *waiter) wait(key string, d time.Duration) (woken bool) {
+	woken, err := w.pop(key, min(d, popLongest))
 	if err == nil {
 		return woken
 	}
@@ -51,25 +50,25 @@ func (w *waiter) wait(d time.Duration) (woken bool) {
 }
 
 // pop takes a token, waiting for it up to d.
-func (w *waiter) pop(d time.Duration) (bool, error) {
-	client, err := w.connect()
+func (w *waiter) pop(key string, d time.Duration) (bool, error) {
+	client, err := w.connect(key)
 	if err != nil {
 		return false, err
 	}
 	// go-redis' own BLPop knows whole seconds only.
 	seconds := strconv.FormatFloat(max(d, time.Millisecond).Seconds(), 'f', 3, 64)
-	err = client.Do(context.Background(), "BLPOP", w.key, seconds).Err()
+	err = client.Do(context.Background(), "BLPOP", key, seconds).Err()
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("waiting for %s: %w", w.key, err)
+		return false, fmt.Errorf("waiting for %s: %w", key, err)
 	}
 	return true, nil
 }
 
-func (w *waiter) connect() (*redis.Client, error) {
-	node, err := w.node()
+func (w *waiter) connect(key string) (*redis.Client, error) {
+	node, err := w.node(key)
 	if err != nil {
 		return nil, err
 	}
@@ -88,16 +87,16 @@ func (w *waiter) connect() (*redis.Client, error) {
 }
 
 // node is the client of the server that has the key.
-func (w *waiter) node() (*redis.Client, error) {
+func (w *waiter) node(key string) (*redis.Client, error) {
 	switch c := w.rdb.(type) {
 	case *redis.Client:
 		return c, nil
 	case *redis.ClusterClient:
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
-		node, err := c.MasterForKey(ctx, w.key)
+		node, err := c.MasterForKey(ctx, key)
 		if err != nil {
-			return nil, fmt.Errorf("finding the node of %s: %w", w.key, err)
+			return nil, fmt.Errorf("finding the node of %s: %w", key, err)
 		}
 		return node, nil
 	}
