@@ -27,7 +27,7 @@ func drain(s sizes, name string, concurrency, processes int, goals ...goal) benc
 			if c.sql != "" {
 				jobs = s.durable // each takes longer
 			}
-			return b.drainOnce(ctx, c, crewSize{concurrency: concurrency, processes: processes, warm: s.warm}, jobs)
+			return b.drainOnce(ctx, c, crewSize{concurrency: concurrency, processes: processes, warm: s.warmFor(c)}, jobs)
 		},
 	}
 }
@@ -39,7 +39,7 @@ func durable(s sizes) benchCase {
 		rows:        []row{{Name: "durable-100", Unit: "jobs/s", Goals: []goal{{oursPG, river, 1}}}},
 		contestants: []contestant{postriderPostgres, postriderSQLite, riverQueue},
 		run: func(ctx context.Context, b *bench, c contestant) ([]float64, error) {
-			return b.drainOnce(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warm}, s.durable)
+			return b.drainOnce(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warmFor(c)}, s.durable)
 		},
 	}
 }
@@ -56,7 +56,7 @@ func distant(s sizes) benchCase {
 				return nil, err
 			}
 			defer d.Close()
-			return b.drainOnce(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warm}, s.distant, d.Addr)
+			return b.drainOnce(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warmFor(c)}, s.distant, d.Addr)
 		},
 	}
 }
@@ -79,7 +79,7 @@ func backlog(s sizes) benchCase {
 		if err != nil {
 			return nil, err
 		}
-		w, err := b.gather(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warm}, spec, spec)
+		w, err := b.gather(ctx, c, crewSize{concurrency: 100, processes: 1, warm: s.warmFor(c)}, spec, spec)
 		if err != nil {
 			return nil, err
 		}

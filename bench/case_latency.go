@@ -24,7 +24,7 @@ func pickup(s sizes) benchCase {
 		},
 		contestants: punctual,
 		run: func(ctx context.Context, b *bench, c contestant) ([]float64, error) {
-			w, err := b.attentive(ctx, c, 10, s.warm)
+			w, err := b.attentive(ctx, c, 10, s.warmFor(c))
 			if err != nil {
 				return nil, err
 			}
@@ -61,7 +61,7 @@ func delayed(s sizes) benchCase {
 		},
 		contestants: append(slices.Clone(punctual), riverQueue),
 		run: func(ctx context.Context, b *bench, c contestant) ([]float64, error) {
-			w, err := b.attentive(ctx, c, 100, s.warm)
+			w, err := b.attentive(ctx, c, 100, s.warmFor(c))
 			if err != nil {
 				return nil, err
 			}

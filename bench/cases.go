@@ -8,7 +8,7 @@ import (
 // sizes are how much a case does.
 type sizes struct {
 	one, callers, bulk int // jobs to enqueue in each way
-	warm               int // jobs that a worker does before it is measured
+	warm, warmDurable  int // jobs that a crew does before it is measured
 	drain              int // jobs to drain
 	distant            int // jobs to drain from afar
 	durable            int // jobs to drain out of SQL
@@ -23,12 +23,12 @@ type sizes struct {
 
 var (
 	full = sizes{
-		one: 5_000, callers: 50_000, bulk: 100_000, warm: 2_000, drain: 50_000, distant: 20_000, durable: 20_000,
+		one: 5_000, callers: 50_000, bulk: 100_000, warm: 10_000, warmDurable: 1_000, drain: 50_000, distant: 20_000, durable: 20_000,
 		backlog: []int{1_000, 100_000, 1_000_000}, pickups: 50, gapMS: 1_000, delayed: 1_000, delayMS: 2_000,
 		memory: 20_000, httpSeconds: 5, mails: 3_000,
 	}
 	small = sizes{
-		one: 100, callers: 500, bulk: 1_000, warm: 50, drain: 500, distant: 300, durable: 300,
+		one: 100, callers: 500, bulk: 1_000, warm: 50, warmDurable: 50, drain: 500, distant: 300, durable: 300,
 		backlog: []int{100, 1_000}, pickups: 5, gapMS: 100, delayed: 50, delayMS: 300,
 		memory: 500, httpSeconds: 0.5, mails: 60,
 	}
@@ -105,6 +105,15 @@ var (
 
 // single says that one process has to put jobs in and carry them out.
 func (c contestant) single() bool { return c.sql == "sqlite" }
+
+// warmFor is how many jobs warm a contestant up. Node's compiler needs some
+// thousands; durable jobs take longer each.
+func (s sizes) warmFor(c contestant) int {
+	if c.sql != "" {
+		return s.warmDurable
+	}
+	return s.warm
+}
 
 func allCases(s sizes) []benchCase {
 	return []benchCase{
