@@ -26,12 +26,16 @@ type acks struct {
 }
 
 // send carries an acknowledgement out; its first argument is the task's id.
-// The context ends with the lease.
+// The context ends with the lease. One that has ended by now is asynq's second
+// try of what was refused or given up before.
 func (a *acks) send(ctx context.Context, op op, sha string, keys []string, args []any) *redis.Cmd {
 	if _, ends := ctx.Deadline(); !ends {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, ackLimit)
 		defer cancel()
+	}
+	if ctx.Err() != nil {
+		return answer(ctx, nil, context.Cause(ctx))
 	}
 	id, _ := args[0].(string)
 	defer a.slots.leave(id)

@@ -6,6 +6,14 @@
 // type and id and nothing else, and asynq never decides about it. Of an
 // ephemeral job the task is all there is; it is told from a durable one by its
 // having a payload.
+//
+// asynq is used as it is. Between it and Redis lies a layer, the client that
+// asynq is given: it knows asynq's scripts (contract.go), answers dequeues from
+// batches (fetch.go), sends what is issued together together (coalesce.go,
+// call.go), sees acknowledgements through (acks.go), waits where asynq would
+// poll (wake.go, nudge.go) and brings delayed tasks at their time (keeper.go).
+// Without it, in plain mode, all is slower and nothing else is different for
+// durable jobs.
 package broker
 
 import (

@@ -80,7 +80,8 @@ func sendOnce(c *redis.ClusterClient) *redis.ClusterClient {
 // onceHook makes an error after which nobody knows whether the command was
 // carried out look like none that go-redis repeats a command for. Refusals
 // (MOVED, LOADING, a failed dial) stay as they are. Pipelines are left alone:
-// ours only read and asynq has none.
+// asynq has none, and those of the layer, which write, go by a node's own client
+// (see run).
 type onceHook struct{}
 
 func (onceHook) DialHook(next redis.DialHook) redis.DialHook { return next }

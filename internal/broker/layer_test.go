@@ -182,6 +182,10 @@ func TestAckGivenUp(t *testing.T) {
 	if err := s.layers[0].acks.send(lease, opDone, sha(t, opDone), keys, []any{"id", 1, 2}).Err(); err == nil {
 		t.Error("an acknowledgement reached a Redis that is away")
 	}
+	// asynq tries again by then.
+	if err := s.layers[0].acks.send(lease, opDone, sha(t, opDone), keys, []any{"id", 1, 2}).Err(); err == nil {
+		t.Error("an acknowledgement went out after its lease")
+	}
 	if r.log.Count("level=ERROR") != 1 {
 		t.Errorf("logged:\n%s", r.log)
 	}
