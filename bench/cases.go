@@ -82,8 +82,8 @@ type contestant struct {
 // The names in the table.
 const (
 	ours       = "Postrider"
-	oursPG     = "Postrider durable, PostgreSQL"
-	oursSQLite = "Postrider durable, SQLite"
+	oursPG     = "Postrider durable (PostgreSQL)"
+	oursSQLite = "Postrider durable (SQLite)"
 	asynq      = "asynq"
 	bullmq     = "BullMQ"
 	beeQueue   = "bee-queue"
