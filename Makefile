@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test-deps test test-all check generate vulncheck
+.PHONY: help run build test-deps test test-all bench check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -32,6 +32,9 @@ test: test-deps ## run the tests; minutes on two cores
 test-all: test-deps ## run the full matrix; takes long
 	POSTRIDER_TEST_ALL=1 $(TEST) -timeout 2h ./...
 
+bench: ## measure against peers; takes long (BENCH='-list' shows what there is)
+	cd bench && go run . $(BENCH)
+
 generate: ## write the generated files anew
 	go generate ./...
 
@@ -39,6 +42,7 @@ check: ## gofmt, vet, staticcheck, tidy go.mod, current generated files, known v
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
 		if [ -n "$$files" ]; then echo "gofmt is needed for:"; echo "$$files"; exit 1; fi
 	go vet ./...
+	cd bench && go vet ./...
 	go run $(STATICCHECK) ./...
 	go mod tidy -diff
 	@before=$$(git diff; git status --porcelain); \
