@@ -26,11 +26,11 @@ func installNode(ctx context.Context, log io.Writer) (string, error) {
 	if there, err := os.Stat(filepath.Join("peers", "node_modules", ".package-lock.json")); err == nil && there.ModTime().After(lock.ModTime()) {
 		return node, nil
 	}
-	fmt.Fprintln(log, "installing the peers' packages: npm ci")
-	npm := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+	fmt.Fprintln(log, "installing the peers' packages: npm install")
+	npm := exec.CommandContext(ctx, "npm", "install", "--no-save", "--no-audit", "--no-fund")
 	npm.Dir = "peers"
 	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w: %s", err, out)
+		return "", fmt.Errorf("npm install: %w: %s", err, out)
 	}
 	return node, nil
 }

@@ -24,7 +24,7 @@ const maxConcurrency = 10_000
 //	redis+cluster://user:password@host1,host2
 //	embedded: (one-process postrider alone: a Redis within the process, in memory)
 type Config struct {
-	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS"`
+	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS; embedded: for one within the one-process postrider"`
 	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time"`
 	Plain    bool   `env:"POSTRIDER_BROKER_PLAIN" help:"leave out the layer that makes asynq fast and its acknowledgements sure; what is promised of durable jobs holds either way"`
 }
