@@ -21,37 +21,40 @@ func TestDispatchedTask(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testkit.Redis(t).URL())
 	look := asynq.NewInspectorFromRedisClient(r.rdb)
-	soon, later := time.Now().Add(100*time.Millisecond), time.Now().Add(time.Hour+time.Nanosecond)
 	for name, test := range map[string]struct {
 		task     job.Task
 		state    asynq.TaskState
 		maxRetry int
 		timeout  time.Duration
 		payload  string
+		in       time.Duration // from the dispatch until it is due
 	}{
-		"durable": {durable(), asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, ""},
+		"durable": {durable(), asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "", 0},
 		"payload of a durable one is left out": {
 			job.Task{ID: job.NewID(), Dispatch: 3, Type: "noop", Queue: "bulk", Payload: []byte("{}")},
-			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "",
+			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "", 0,
 		},
 		"later": {
-			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk", RunAt: later},
-			asynq.TaskStateScheduled, math.MaxInt32, 30 * time.Second, "",
+			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk"},
+			asynq.TaskStateScheduled, math.MaxInt32, 30 * time.Second, "", time.Hour + time.Nanosecond,
 		},
 		"due by another clock": {
-			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk", RunAt: soon},
-			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "",
+			job.Task{ID: job.NewID(), Dispatch: 1, Type: "noop", Queue: "bulk"},
+			asynq.TaskStatePending, math.MaxInt32, 30 * time.Second, "", 100 * time.Millisecond,
 		},
 		"unknown type": {
 			job.Task{ID: job.NewID(), Dispatch: 1, Type: "from:tomorrow", Queue: "bulk"},
-			asynq.TaskStatePending, math.MaxInt32, longestDeadline + 15*time.Second, "",
+			asynq.TaskStatePending, math.MaxInt32, longestDeadline + 15*time.Second, "", 0,
 		},
-		"ephemeral": {ephemeral(), asynq.TaskStatePending, 3, 45 * time.Second, "{}"},
+		"ephemeral": {ephemeral(), asynq.TaskStatePending, 3, 45 * time.Second, "{}", 0},
 		"ephemeral, soon": {
-			job.Task{ID: job.NewID(), Type: flaky.Name, Queue: "bulk", RunAt: time.Now().Add(400 * time.Millisecond), Payload: []byte("{}")},
-			asynq.TaskStateScheduled, 3, 45 * time.Second, "{}",
+			job.Task{ID: job.NewID(), Type: flaky.Name, Queue: "bulk", Payload: []byte("{}")},
+			asynq.TaskStateScheduled, 3, 45 * time.Second, "{}", skew - time.Millisecond,
 		},
 	} {
+		if test.in > 0 {
+			test.task.RunAt = time.Now().Add(test.in)
+		}
 		r.dispatch(test.task)
 		info, err := look.GetTaskInfo(test.task.Queue, test.task.TaskID())
 		if err != nil {
