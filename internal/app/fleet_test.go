@@ -2,8 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +24,7 @@ type fleet struct {
 
 const module = "github.com/postrider/postrider/cmd/"
 
-func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Program) {
+func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Service) {
 	f = &fleet{t: t, redis: testkit.Redis(t), smtp: testkit.NewSMTP(t), paths: map[string]string{}}
 	f.environ = []string{
 		"DATABASE_URL=" + testkit.Postgres(t), "REDIS_URL=redis://" + f.redis.Addr + "/0",
@@ -35,33 +33,21 @@ func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Program) {
 	for _, name := range []string{"api", "worker", "scheduler"} {
 		f.paths[name] = testkit.Build(t, module+name)
 	}
-	_, f.api = f.start("api")
+	f.api = f.start("api").Addr
 	for i := range workers {
-		workers[i], _ = f.start("worker")
+		workers[i] = f.start("worker")
 	}
 	f.start("scheduler")
 	return f, workers
 }
 
 // start runs a program and waits until it is ready.
-func (f *fleet) start(name string) (*testkit.Program, string) {
+func (f *fleet) start(name string) *testkit.Service {
 	f.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	p := testkit.Exec(f.t, append(f.environ, "POSTRIDER_HTTP_ADDR="+addr), f.paths[name])
-	testkit.WaitFor(f.t, patienceInTests, name+" to be ready", func() bool {
-		res, err := http.Get("http://" + addr + "/readyz")
-		if err != nil {
-			return false
-		}
-		res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
-	return p, addr
+	s := testkit.NewService(f.t, f.environ, f.paths[name])
+	s.Start()
+	s.AwaitReady()
+	return s
 }
 
 // post sends n mails from 50 connections at once and returns their ids.

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,11 +65,42 @@ func (p *Program) Output() string {
 // Kill ends the program as kill -9 does.
 func (p *Program) Kill() { p.proc.kill() }
 
+// Suspend stops the program's clock, as a paused virtual machine would (SIGSTOP);
+// Resume lets it go on. Its connections stay open meanwhile.
+func (p *Program) Suspend() { p.signal(p.proc.suspend()) }
+
+// Resume ends a Suspend.
+func (p *Program) Resume() { p.signal(p.proc.resume()) }
+
+// Terminate asks the program to end (SIGTERM) and does not wait for it.
+func (p *Program) Terminate() { p.signal(p.proc.cmd.Process.Signal(syscall.SIGTERM)) }
+
+// signal takes the result of a signal: that the program has ended is none of
+// its failures.
+func (p *Program) signal(err error) {
+	p.t.Helper()
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("signalling %s: %v", p.proc.cmd.Path, err)
+	}
+}
+
+// Pid is the program's process id.
+func (p *Program) Pid() int { return p.proc.cmd.Process.Pid }
+
+// Exited reports whether the program has ended, and its exit code: -1 when a
+// signal ended it.
+func (p *Program) Exited() (code int, ended bool) {
+	if p.proc.running() {
+		return 0, false
+	}
+	return p.proc.cmd.ProcessState.ExitCode(), true
+}
+
 // Stop asks the program to end (SIGTERM), waits for it and returns its exit
 // code; one that has not ended in the time fails the test.
 func (p *Program) Stop(limit time.Duration) int {
 	p.t.Helper()
-	_ = p.proc.cmd.Process.Signal(syscall.SIGTERM)
+	p.Terminate()
 	return p.Wait(limit)
 }
 

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type FaultProxy struct {
 	drop    bool
 	trigger []byte                // see DropReplyTo
 	conns   map[net.Conn]struct{} // both sides of every link
+	links   map[*link]struct{}
 }
 
 // TCPProxy starts a proxy to the target's host:port. It ends with the test.
@@ -34,7 +36,7 @@ func TCPProxy(t testing.TB, target string) *FaultProxy {
 	if err != nil {
 		t.Fatalf("listening for a proxy: %v", err)
 	}
-	p := &FaultProxy{Addr: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]struct{}{}}
+	p := &FaultProxy{Addr: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]struct{}{}, links: map[*link]struct{}{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		p.mu.Lock()
@@ -59,6 +61,18 @@ func (p *FaultProxy) Cut() {
 // Refuse closes new connections as soon as they are taken, while on. Those
 // there are stay.
 func (p *FaultProxy) Refuse(on bool) { p.set(func() { p.refuse = on }) }
+
+// HalfOpen closes the server's side of all connections and tells the clients
+// nothing, as a firewall that has forgotten them: what a client sends is taken
+// and never answered, until it gives up. New connections are served.
+func (p *FaultProxy) HalfOpen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.halfOpen = true
+		l.server.Close()
+	}
+}
 
 // Delay holds everything back by d, in both directions.
 func (p *FaultProxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
@@ -97,6 +111,8 @@ type link struct {
 	// doomed (guarded by the proxy's mutex) tells that the next answer is to be
 	// dropped.
 	doomed bool
+	// halfOpen (guarded by it too) tells that the client is to learn nothing.
+	halfOpen bool
 }
 
 // serve carries one connection until either side ends.
@@ -117,16 +133,33 @@ func (p *FaultProxy) serve(client net.Conn) {
 	defer p.untrack(server)
 
 	l := &link{proxy: p, client: client, server: server}
+	p.set(func() { p.links[l] = struct{}{} })
+	defer p.set(func() { delete(p.links, l) })
 	var both sync.WaitGroup
 	both.Go(func() { l.copy(server, client, l.request) })
 	both.Go(func() { l.copy(client, server, l.reply) })
 	both.Wait()
 }
 
-// copy moves bytes as long as allow agrees, then closes both ends.
+// end closes both sides when one of them, src, has nothing more to say. A
+// client whose connection is half open is listened to until it gives up.
+func (l *link) end(src net.Conn) {
+	l.proxy.mu.Lock()
+	halfOpen := l.halfOpen
+	l.proxy.mu.Unlock()
+	l.server.Close()
+	if halfOpen && src == l.server {
+		return
+	}
+	if halfOpen {
+		_, _ = io.Copy(io.Discard, l.client)
+	}
+	l.client.Close()
+}
+
+// copy moves bytes as long as allow agrees, then ends the link.
 func (l *link) copy(dst, src net.Conn, allow func([]byte) (time.Duration, bool)) {
-	defer l.client.Close()
-	defer l.server.Close()
+	defer l.end(src)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)

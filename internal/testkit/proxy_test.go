@@ -2,6 +2,9 @@ package testkit_test
 
 import (
 	"context"
+	"errors"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -70,6 +73,46 @@ func TestProxyFaults(t *testing.T) {
 	}
 	if took := time.Since(start); took < 2*delay {
 		t.Errorf("a delayed command took %v, want %v there and %v back", took, delay, delay)
+	}
+}
+
+// A client whose connection is half open hears nothing, the server hears
+// nothing of it either, and a new connection works.
+func TestProxyHalfOpen(t *testing.T) {
+	server := testkit.Redis(t)
+	proxy := testkit.TCPProxy(t, server.Addr)
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", proxy.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	incr := func(c net.Conn, patience time.Duration) error {
+		if _, err := c.Write([]byte("INCR n\r\n")); err != nil {
+			return err
+		}
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_, err := c.Read(make([]byte, 64))
+		return err
+	}
+	old := dial()
+	if err := incr(old, limit); err != nil {
+		t.Fatal(err)
+	}
+	proxy.HalfOpen()
+	for range 2 { // the proxy meets the server's end at the first
+		if err := incr(old, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("a command on a half open connection: %v, want silence", err)
+		}
+	}
+	if err := incr(dial(), limit); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	if n, _ := server.Client().Get(t.Context(), "n").Int(); n != 2 {
+		t.Errorf("the server has carried out %d commands, want 2", n)
 	}
 }
 

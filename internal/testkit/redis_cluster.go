@@ -51,14 +51,20 @@ func Cluster(t testing.TB, masters int) *RedisCluster {
 		}
 		c.Masters[0].do("CLUSTER", "MEET", host, port)
 	}
-	known := fmt.Sprintf("cluster_known_nodes:%d\r\n", masters)
+	c.AwaitOK()
+	return c
+}
+
+// AwaitOK returns when every node knows all others and calls the cluster ok.
+func (c *RedisCluster) AwaitOK() {
+	c.t.Helper()
+	known := fmt.Sprintf("cluster_known_nodes:%d\r\n", len(c.Masters))
 	for _, m := range c.Masters {
-		WaitFor(t, startLimit, "node "+m.Addr+" calls its cluster ok", func() bool {
+		WaitFor(c.t, startLimit, "node "+m.Addr+" calls its cluster ok", func() bool {
 			info := fmt.Sprint(m.do("CLUSTER", "INFO"))
 			return strings.Contains(info, "cluster_state:ok\r\n") && strings.Contains(info, known)
 		})
 	}
-	return c
 }
 
 // Addrs returns the nodes' addresses.

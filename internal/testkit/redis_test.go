@@ -160,3 +160,28 @@ func TestSentinel(t *testing.T) {
 	}
 	testkit.WaitFor(t, limit, "writes reach the next master", func() bool { return write() == nil })
 }
+
+// A power cut takes what came after the mark, and only that.
+func TestRedisCutPower(t *testing.T) {
+	s := testkit.Redis(t, "appendonly yes", "appendfsync everysec")
+	c := s.Client()
+	set := func(key string) {
+		t.Helper()
+		if err := c.Set(t.Context(), key, "x", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("before")
+	tail := s.MarkTail()
+	set("after")
+	if lost := s.CutPower(tail); lost == 0 {
+		t.Error("nothing was lost")
+	}
+	s.Restart()
+	testkit.WaitFor(t, limit, "the client to have its connection back", func() bool { return c.Ping(t.Context()).Err() == nil })
+	for key, want := range map[string]int64{"before": 1, "after": 0} {
+		if n, err := c.Exists(t.Context(), key).Result(); err != nil || n != want {
+			t.Errorf("there are %d of %s, want %d: %v", n, key, want, err)
+		}
+	}
+}

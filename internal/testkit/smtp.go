@@ -36,6 +36,8 @@ type SMTP struct {
 	dots    map[string]int
 	content int // bytes
 	mails   []SMTPMail
+	journal []*SMTPTransaction
+	judge   func(recipient string) (SMTPAction, bool)
 	changed chan struct{} // closed and replaced at every change of seen, content or mails
 }
 

@@ -54,6 +54,12 @@ func SMTPClose() SMTPAction { return SMTPAction{after: thenClose} }
 // SMTPHang says nothing until the client leaves or the server is closed.
 func SMTPHang() SMTPAction { return SMTPAction{after: thenHang} }
 
+// SMTPReplyAndHang answers and then says nothing more: with 354 to DATA the
+// content is read and never acknowledged.
+func SMTPReplyAndHang(code int, lines ...string) SMTPAction {
+	return SMTPAction{code: code, text: replyText(code, lines), after: thenHang}
+}
+
 // SMTPHalfReply cuts the connection within a multi-line reply.
 func SMTPHalfReply(code int) SMTPAction {
 	return SMTPAction{text: fmt.Sprintf("%d-first line\r\n%d", code, code), after: thenClose}

@@ -26,9 +26,11 @@ type smtpSession struct {
 	encrypted bool
 	user      string
 	mail      *SMTPMail // the transaction; nil outside one
+	entry     *SMTPTransaction
 }
 
 func (c *smtpSession) run() {
+	defer c.endEntry()
 	c.conn = c.raw
 	if c.server.implicitTLS {
 		if err := c.encrypt(); err != nil {
@@ -51,10 +53,12 @@ func (c *smtpSession) run() {
 }
 
 func (c *smtpSession) command(line string) error {
+	c.heard("")
 	verb, rest, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
 	case "EHLO", "HELO":
 		c.mail = nil
+		c.endEntry()
 		return c.answer(SMTPAtEHLO, 250, c.greeting()...)
 	case "STARTTLS":
 		return c.startTLS()
@@ -68,6 +72,7 @@ func (c *smtpSession) command(line string) error {
 		return c.data()
 	case "RSET":
 		c.mail = nil
+		c.endEntry()
 		return c.answer(SMTPAtRset, 250, "2.0.0 reset")
 	case "QUIT":
 		_ = c.answer(SMTPAtQuit, 221, "2.0.0 bye")
@@ -133,6 +138,7 @@ func (c *smtpSession) mailFrom(rest string) error {
 		return c.reply(530, "5.7.0 authentication required")
 	}
 	c.mail = &SMTPMail{From: path, MailParams: params, User: c.user, TLS: c.encrypted}
+	c.beginEntry()
 	if scripted {
 		return nil
 	}
@@ -140,13 +146,16 @@ func (c *smtpSession) mailFrom(rest string) error {
 }
 
 func (c *smtpSession) rcptTo(rest string) error {
+	path, _, ok := cutPath(rest, "TO:")
 	action, scripted := c.server.reached(SMTPAtRcpt)
+	if !scripted {
+		action, scripted = c.server.judged(path)
+	}
 	if scripted {
 		if err := c.perform(action); err != nil || action.code/100 != 2 {
 			return err
 		}
 	}
-	path, _, ok := cutPath(rest, "TO:")
 	switch {
 	case !ok:
 		return c.reply(501, "5.5.4 syntax")
@@ -193,12 +202,14 @@ func (c *smtpSession) data() error {
 // dot decides about a message that has come whole. It is recorded before the
 // reply is written, so that a client that has the reply finds it here.
 func (c *smtpSession) dot(got SMTPMail) error {
+	defer c.endEntry()
 	c.server.dotReceived(got.MessageID)
 	action, scripted := c.server.reached(SMTPAtDot)
 	if !scripted {
 		action = SMTPReply(250, "2.0.0 accepted")
 	}
 	if action.code/100 == 2 || action.accepts {
+		c.acceptEntry()
 		c.server.accepted(got)
 	}
 	return c.perform(action)
@@ -221,6 +232,7 @@ func (c *smtpSession) readContent() ([]byte, error) {
 			line = bytes.TrimPrefix(line, []byte("."))
 		}
 		content = append(content, line...)
+		c.heard(string(line))
 		c.server.contentReceived(len(line))
 		lineBegins = bytes.HasSuffix(line, []byte("\r\n"))
 	}
