@@ -11,21 +11,38 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-// newPostriderMail is Postrider as it sends mails: email:send, durably, by its
-// own handler.
+// postriderMail is Postrider as it sends mails: email:send, durably, by its own
+// handler.
+type postriderMail struct {
+	Queue
+	sender *mail.Sender
+}
+
 func newPostriderMail(ctx context.Context, spec Spec) (Queue, error) {
-	return openPostrider(ctx, &postrider{
-		spec: spec, kind: tasks.EmailSend.Type, payload: encodeEmail,
-		binding: func(func(Mail)) (work.Binding, error) {
-			sender, err := mail.New(mail.Config{
-				URL: "smtp://" + spec.SMTP + "?tls=none", From: "Bench <bench@example.com>", Timeout: 20 * time.Second,
-			}, quiet())
-			if err != nil {
-				return work.Binding{}, fmt.Errorf("making the sender: %w", err)
-			}
-			return work.Email(sender), nil
+	sender, err := mail.New(mail.Options{
+		Config: mail.Config{
+			URL: "smtp://" + spec.SMTP + "?tls=none", From: "Bench <bench@example.com>", Timeout: 20 * time.Second,
 		},
+		Connections: 100, Log: quiet(),
 	})
+	if err != nil {
+		return nil, fmt.Errorf("making the sender: %w", err)
+	}
+	q, err := openPostrider(ctx, &postrider{
+		spec: spec, kind: tasks.EmailSend.Type, payload: encodeEmail,
+		binding: func(func(Mail)) (work.Binding, error) { return work.Email(sender), nil },
+	})
+	if err != nil {
+		sender.Close()
+		return nil, err
+	}
+	return postriderMail{q, sender}, nil
+}
+
+// Close implements Queue.
+func (q postriderMail) Close(ctx context.Context) error {
+	defer q.sender.Close()
+	return q.Queue.Close(ctx)
 }
 
 func encodeEmail(m Mail) ([]byte, error) {

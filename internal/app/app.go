@@ -207,8 +207,13 @@ func (a *App) openMail(ctx context.Context) (err error) {
 		a.serve("mail catcher", partLimit, func() error { return a.catcher.Serve(l) }, a.catcher.Shutdown)
 		cfg.URL = "smtp://" + l.Addr().String() + "?tls=none"
 	}
-	a.sender, err = mail.New(cfg, a.log)
-	return err
+	// No more mails are on their way at once than jobs run.
+	a.sender, err = mail.New(mail.Options{Config: cfg, Connections: a.cfg.Broker.Queues.Concurrency(), Log: a.log})
+	if err != nil {
+		return err
+	}
+	a.life.onStop("mail connections", partLimit, func(context.Context) error { a.sender.Close(); return nil })
+	return nil
 }
 
 // warn tells an operator what works but may not be meant.

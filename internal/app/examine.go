@@ -167,8 +167,9 @@ func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
 		e.add("mail", Fine, "mails are caught and shown at /dev/mail", "")
 		return
 	}
-	sender, err := mail.New(cfg.Mail, slog.New(slog.DiscardHandler))
+	sender, err := mail.New(mail.Options{Config: cfg.Mail, Connections: 1, Log: slog.New(slog.DiscardHandler)})
 	if err == nil {
+		defer sender.Close()
 		err = sender.Check(ctx)
 	}
 	if err != nil {

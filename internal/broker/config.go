@@ -68,8 +68,8 @@ func (q Queues) Names() []string {
 	return names
 }
 
-// concurrency is how many jobs a process runs at a time at most.
-func (q Queues) concurrency() int {
+// Concurrency is how many jobs a process runs at a time at most.
+func (q Queues) Concurrency() int {
 	n := 0
 	for i := range q {
 		n += q[i].Concurrency

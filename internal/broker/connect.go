@@ -45,7 +45,7 @@ func Connect(cfg Config) (redis.UniversalClient, error) {
 // work that takes longer by far), and dispatch its senders. On a Cluster it
 // holds for each node.
 func poolSize(q Queues) int {
-	return min(senders+2*len(q)+q.concurrency()/4, 512)
+	return min(senders+2*len(q)+q.Concurrency()/4, 512)
 }
 
 func (a address) open(poolSize int) redis.UniversalClient {

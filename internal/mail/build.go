@@ -7,6 +7,7 @@ import (
 	"mime"
 	netmail "net/mail"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,7 +28,8 @@ type letter struct {
 	from, rcpt string // paths with angle brackets
 	messageID  string
 	raw        []byte
-	utf8       bool // needs SMTPUTF8 (RFC 6531)
+	wire       []byte // raw as DATA has it
+	utf8       bool   // needs SMTPUTF8 (RFC 6531)
 }
 
 // Build renders the message as RFC 5322 bytes with CRLF line ends, all ASCII
@@ -81,7 +83,7 @@ func buildLetter(m Message) (letter, error) {
 	if err := checkLines(raw.Bytes()); err != nil {
 		return l, err
 	}
-	l = letter{from: path(from), rcpt: path(rcpt), messageID: "<" + messageID + ">", raw: raw.Bytes()}
+	l = letter{from: path(from), rcpt: path(rcpt), messageID: "<" + messageID + ">", raw: raw.Bytes(), wire: stuffed(raw.Bytes())}
 	// Bodies are transfer-encoded, so what is not ASCII is an address.
 	l.utf8 = !isASCII(l.raw) || !isASCII(l.from) || !isASCII(l.rcpt)
 	return l, nil
@@ -185,6 +187,20 @@ func attach(msg *gomail.Msg, field string, a Attachment) error {
 		f.Header.Set("Content-Type", contentType)
 		f.Header.Set("Content-Disposition", disposition)
 	})
+}
+
+// stuffed is the content of DATA less its final dot: every line that begins
+// with a dot gets another (RFC 5321 §4.5.2), and the last line is ended.
+func stuffed(raw []byte) []byte {
+	const crlf = "\r\n"
+	out := raw
+	if bytes.HasPrefix(out, []byte(".")) || bytes.Contains(out, []byte(crlf+".")) {
+		out = bytes.TrimPrefix(bytes.ReplaceAll(append([]byte(crlf), out...), []byte(crlf+"."), []byte(crlf+"..")), []byte(crlf))
+	}
+	if !bytes.HasSuffix(out, []byte(crlf)) {
+		out = append(slices.Clip(out), crlf...)
+	}
+	return out
 }
 
 // checkLines is the last word on what goes out: lines end in CRLF, are no

@@ -63,14 +63,14 @@ func TestConfigRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.variable) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%+v: got %v, want %s named and no password", test.config, err, test.variable)
 		}
-		if _, err := New(test.config, testkit.Logger(t)); err == nil {
+		if _, err := New(Options{Config: test.config, Connections: 1, Log: testkit.Logger(t)}); err == nil {
 			t.Errorf("%+v: New took it", test.config)
 		}
 	}
 	if err := with(func(c *Config) { c.URL = "" }).Validate(); err != nil {
 		t.Errorf("a process that does not send needs no SMTP_URL: %v", err)
 	}
-	if _, err := New(with(func(c *Config) { c.URL = "" }), testkit.Logger(t)); err == nil {
+	if _, err := New(Options{Config: with(func(c *Config) { c.URL = "" }), Connections: 1, Log: testkit.Logger(t)}); err == nil {
 		t.Error("New took an empty SMTP_URL")
 	}
 }

@@ -28,6 +28,7 @@ const (
 	opConnect = "connect" // dial, greeting, EHLO
 	opTLS     = "tls"
 	opAuth    = "auth"
+	opReset   = "reset" // between two messages of a connection
 	opMail    = "mail"
 	opRcpt    = "rcpt"
 	opData    = "data"  // the DATA command and the content before the final dot
@@ -44,7 +45,7 @@ var errTimeout = errors.New("no answer within POSTRIDER_SMTP_TIMEOUT")
 // Error is the failure of one Send, Check or Build. It never holds a password.
 type Error struct {
 	Kind       Kind
-	Op         string // build connect tls auth mail rcpt data abort dot
+	Op         string // build connect tls auth reset mail rcpt data abort dot
 	Host       string // host:port of the server; empty for build
 	Code       int    // the SMTP reply code; 0 when there was no well-formed reply
 	Enhanced   string // the enhanced status code (RFC 3463), for example "5.1.1", or ""
@@ -113,7 +114,7 @@ func refusal(op, host string, reply *textproto.Error) *Error {
 		// one, says nothing about the message: it must wait, not be destroyed.
 		e.Kind = Temporary
 		e.Err = errors.New("the server refused the login: check user and password in SMTP_URL")
-	case op == opConnect || op == opTLS || op == opAuth:
+	case op == opConnect || op == opTLS || op == opAuth || op == opReset:
 		// What is refused is the session or our set-up, before a message was
 		// named: RFC 5321 §3.1 has 554 for a greeting that serves nobody, §4.3.2
 		// has 550 for EHLO. A relay that is being mended, or has us on a list for
@@ -132,6 +133,15 @@ func refusal(op, host string, reply *textproto.Error) *Error {
 		e.Err = errors.New("the reply means nothing here")
 	}
 	return e
+}
+
+// goneStale tells the failures that speak of a connection, not of a message: no
+// reply or none that can be understood, 421 (RFC 5321 §3.8: the server closes
+// the channel), or a reset that was refused.
+func goneStale(ctx context.Context, err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Temporary && ctx.Err() == nil &&
+		(e.Code == 0 || e.Code == 421 || e.Op == opReset)
 }
 
 // loginCode tells the replies that only ever speak of authentication (RFC 4954

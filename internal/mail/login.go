@@ -12,24 +12,24 @@ import (
 
 // login authenticates when SMTP_URL has credentials (RFC 4954). Every failure
 // is temporary: see refusal.
-func (c *conversation) login(ctx context.Context) error {
-	s := c.sender
-	if s.server.user == "" {
+func (s *session) login(ctx context.Context) error {
+	p := s.provider
+	if p.server.user == "" {
 		return nil
 	}
-	if _, err := c.client.GetTLSConnectionState(); err != nil && !s.server.loopback {
-		return s.refuse(Temporary, opAuth, "the connection is not encrypted: SMTP_URL has a password, which is sent unencrypted to a loopback host only")
+	if _, err := s.client.GetTLSConnectionState(); err != nil && !p.server.loopback {
+		return p.refuse(Temporary, opAuth, "the connection is not encrypted: SMTP_URL has a password, which is sent unencrypted to a loopback host only")
 	}
-	offered, mechanisms := c.client.Extension("AUTH")
+	offered, mechanisms := s.client.Extension("AUTH")
 	if !offered {
-		return s.refuse(Temporary, opAuth, "the server offers no AUTH and SMTP_URL has a user")
+		return p.refuse(Temporary, opAuth, "the server offers no AUTH and SMTP_URL has a user")
 	}
-	auth := chooseAuth(mechanisms, s.server)
+	auth := chooseAuth(mechanisms, p.server)
 	if auth == nil {
-		return s.refuse(Temporary, opAuth, "the server offers none of SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5, but %q", printable(mechanisms))
+		return p.refuse(Temporary, opAuth, "the server offers none of SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5, but %q", printable(mechanisms))
 	}
-	if err := c.client.Auth(auth); err != nil {
-		return s.failure(ctx, opAuth, s.server.redact(err))
+	if err := s.client.Auth(auth); err != nil {
+		return p.failure(ctx, opAuth, p.server.redact(err))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestLoginImpossible(t *testing.T) {
 	t.Run("not encrypted", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPLogin("ann", "s3cret"))
 		sender := newSender(t, srv, patience)
-		sender.server.loopback, sender.server.mode = false, tlsOptional
+		sender.provider.server.loopback, sender.provider.server.mode = false, tlsOptional
 		expectTemporary(t, sender.Check(t.Context()), opAuth, "not encrypted")
 		if srv.Seen(testkit.SMTPAtAuth) != 0 {
 			t.Error("the password went out")
@@ -103,7 +103,7 @@ func TestCertificates(t *testing.T) {
 		t.Run(name+" refuses an unknown one", func(t *testing.T) {
 			srv := testkit.NewSMTP(t, append(opts, testkit.SMTPLogin("ann", "s3cret"))...)
 			sender := newSender(t, srv, patience)
-			sender.tls.RootCAs = testkit.NewSMTP(t, testkit.SMTPOfferTLS()).Roots()
+			sender.provider.tls.RootCAs = testkit.NewSMTP(t, testkit.SMTPOfferTLS()).Roots()
 			_, err := sender.Send(t.Context(), testMessage(), nil)
 			expectTemporary(t, err, opTLS, "certificate")
 			if srv.Seen(testkit.SMTPAtAuth) != 0 {
@@ -119,8 +119,8 @@ func TestCertificates(t *testing.T) {
 	t.Run("optional takes any, without a password", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPOfferTLS())
 		sender := newSenderURL(t, srv, "smtp://"+srv.Addr(), patience) // loopback: optional
-		sender.tls.RootCAs = nil
-		sender.server.loopback = false
+		sender.provider.tls.RootCAs = nil
+		sender.provider.server.loopback = false
 		if _, err := sender.Send(t.Context(), testMessage(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -131,8 +131,8 @@ func TestCertificates(t *testing.T) {
 	t.Run("optional checks it when a password follows", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPOfferTLS(), testkit.SMTPLogin("ann", "s3cret"))
 		sender := newSenderURL(t, srv, fmt.Sprintf("smtp://ann:s3cret@%s?tls=optional", srv.Addr()), patience)
-		sender.tls.RootCAs = nil
-		sender.server.loopback = false
+		sender.provider.tls.RootCAs = nil
+		sender.provider.server.loopback = false
 		expectTemporary(t, sender.Check(t.Context()), opTLS, "certificate")
 	})
 }

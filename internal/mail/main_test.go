@@ -22,11 +22,15 @@ func newSender(t *testing.T, srv *testkit.SMTP, timeout time.Duration) *Sender {
 
 func newSenderURL(t *testing.T, srv *testkit.SMTP, url string, timeout time.Duration) *Sender {
 	t.Helper()
-	s, err := New(Config{URL: url, From: "Shop <shop@example.com>", Timeout: timeout}, testkit.Logger(t))
+	s, err := New(Options{
+		Config:      Config{URL: url, From: "Shop <shop@example.com>", Timeout: timeout},
+		Connections: 4, Log: testkit.Logger(t),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.tls.RootCAs = srv.Roots()
+	t.Cleanup(s.Close)
+	s.provider.tls.RootCAs = srv.Roots()
 	return s
 }
 

@@ -2,7 +2,6 @@ package mail
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,39 +10,50 @@ import (
 	"time"
 )
 
-// Sender sends through one SMTP server. It holds no connection between calls;
-// its methods may be called from any number of goroutines.
+// Options are what a Sender is made of; all are needed.
+type Options struct {
+	Config Config
+	// Connections is how many there may be at once: as many as there are
+	// callers of Send, or they wait for each other.
+	Connections int
+	Log         *slog.Logger
+}
+
+// Sender sends through one SMTP server, over connections that it keeps between
+// messages. Its methods may be called from any number of goroutines.
 type Sender struct {
-	server    server
-	from      string
-	timeout   time.Duration
-	localName string      // for EHLO
-	tls       *tls.Config // for the server's name and the system's roots
-	log       *slog.Logger
+	provider *provider
+	from     string
+	timeout  time.Duration
 }
 
 // New makes a Sender of a valid configuration; SMTP_URL must be set. It does
-// not connect: see [Sender.Check].
-func New(cfg Config, log *slog.Logger) (*Sender, error) {
-	if cfg.URL == "" {
+// not connect: see [Sender.Check]. Close it.
+func New(o Options) (*Sender, error) {
+	if o.Config.URL == "" {
 		return nil, errors.New("SMTP_URL is not set")
 	}
-	if err := cfg.Validate(); err != nil {
+	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	server, err := parseServer(cfg.URL)
+	if o.Connections < 1 {
+		return nil, fmt.Errorf("a sender needs a connection at least, and is to have %d", o.Connections)
+	}
+	server, err := parseServer(o.Config.URL)
 	if err != nil {
 		return nil, err
 	}
 	return &Sender{
-		server:    server,
-		from:      cfg.From,
-		timeout:   cfg.Timeout,
-		localName: localName(),
-		tls:       &tls.Config{ServerName: server.host, MinVersion: tls.VersionTLS12},
-		log:       log.With("component", "mail"),
+		provider: newProvider(server, o.Connections, o.Log.With("component", "mail")),
+		from:     o.Config.From,
+		timeout:  o.Config.Timeout,
 	}, nil
 }
+
+// Close ends the connections, each with a QUIT that the server has half a
+// second to answer, and all at the same time. A Send under way may end; later
+// ones fail.
+func (s *Sender) Close() { s.provider.pool.close() }
 
 var hostNamePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 
@@ -55,8 +65,8 @@ func localName() string {
 	return "localhost"
 }
 
-// Send delivers the message to its one recipient in a conversation of its own
-// that ends, at the latest, with ctx or after POSTRIDER_SMTP_TIMEOUT.
+// Send delivers the message to its one recipient in a conversation that ends,
+// at the latest, with ctx or after POSTRIDER_SMTP_TIMEOUT.
 //
 // beforeDot, which may be nil, is called once the server has been sent the
 // whole content but not the final dot: the last moment at which nothing can
@@ -76,50 +86,14 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
-	c, err := s.open(ctx)
-	if err != nil {
-		return Receipt{}, err
-	}
-	defer c.close()
-	if err := c.envelope(ctx, l); err != nil {
-		return Receipt{}, err
-	}
-	receipt, err := c.content(ctx, l, beforeDot)
-	if err != nil {
-		return Receipt{}, err
-	}
-	c.quit(ctx)
-	return receipt, nil
+	return s.provider.send(ctx, l, beforeDot)
 }
 
-// Check goes as far as the login and leaves: connect, TLS, AUTH, QUIT. A nil
-// error means that a message could be offered now; any other is an [*Error].
+// Check goes as far as the login and leaves: connect, TLS, AUTH, QUIT, over a
+// connection of its own. A nil error means that a message could be offered
+// now; any other is an [*Error].
 func (s *Sender) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
-	c, err := s.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	c.quit(ctx)
-	return nil
-}
-
-// tlsConfig is for a STARTTLS or TLS connection to the server.
-func (s *Sender) tlsConfig() *tls.Config {
-	config := s.tls.Clone()
-	// See Config: opportunistic encryption (RFC 7435) takes any certificate,
-	// unless a password is to follow.
-	config.InsecureSkipVerify = s.server.mode == tlsOptional && (s.server.user == "" || s.server.loopback)
-	return config
-}
-
-func (s *Sender) failure(ctx context.Context, op string, err error) *Error {
-	return failure(ctx, op, s.server.addr(), err)
-}
-
-// refuse is a failure that was found here, before the server was asked.
-func (s *Sender) refuse(kind Kind, op, format string, args ...any) *Error {
-	return &Error{Kind: kind, Op: op, Host: s.server.addr(), Err: fmt.Errorf(format, args...)}
+	return s.provider.check(ctx)
 }

@@ -24,6 +24,7 @@ type SMTP struct {
 	user, password        string
 	mechanisms            []string
 	extensions            []string
+	inGroups              bool
 
 	handlers sync.WaitGroup
 	closed   chan struct{}
@@ -75,6 +76,10 @@ func SMTPLogin(user, password string, mechanisms ...string) SMTPOption {
 func SMTPExtension(lines ...string) SMTPOption {
 	return func(s *SMTP) { s.extensions = append(s.extensions, lines...) }
 }
+
+// SMTPInGroups makes the server say nothing to MAIL and RCPT before it has read
+// DATA: it gets on with clients that pipeline (RFC 2920) only.
+func SMTPInGroups() SMTPOption { return func(s *SMTP) { s.inGroups = true } }
 
 // NewSMTP starts a server on a free port; the test's cleanup closes it.
 func NewSMTP(t testing.TB, opts ...SMTPOption) *SMTP {

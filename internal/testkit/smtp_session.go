@@ -23,6 +23,8 @@ type smtpSession struct {
 	conn   net.Conn // raw, or TLS over it
 	in     *bufio.Reader
 
+	held []byte // replies that wait for DATA: see SMTPInGroups
+
 	encrypted bool
 	user      string
 	mail      *SMTPMail // the transaction; nil outside one
@@ -251,9 +253,14 @@ func (c *smtpSession) reply(code int, lines ...string) error {
 }
 
 func (c *smtpSession) perform(a SMTPAction) error {
-	if _, err := io.WriteString(c.conn, a.text); err != nil {
+	if c.server.inGroups && c.mail != nil && a.code/100 == 2 {
+		c.held = append(c.held, a.text...)
+		return nil
+	}
+	if _, err := c.conn.Write(append(c.held, a.text...)); err != nil {
 		return err
 	}
+	c.held = nil
 	switch a.after {
 	case thenClose:
 		return errLeave

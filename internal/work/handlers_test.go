@@ -16,10 +16,14 @@ import (
 
 func newSender(t *testing.T, srv *testkit.SMTP) *mail.Sender {
 	t.Helper()
-	s, err := mail.New(mail.Config{URL: srv.URL(), From: "shop@example.com", Timeout: patience}, testkit.Logger(t))
+	s, err := mail.New(mail.Options{
+		Config:      mail.Config{URL: srv.URL(), From: "shop@example.com", Timeout: patience},
+		Connections: 1, Log: testkit.Logger(t),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
