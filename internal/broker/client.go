@@ -177,40 +177,6 @@ func (c *Client) HintCancel(ctx context.Context, id job.ID) {
 	}
 }
 
-// Known implements job.Dispatcher, in one round trip (on a Cluster one a node,
-// side by side).
-func (c *Client) Known(ctx context.Context, ts []job.Task) ([]bool, error) {
-	known := make([]bool, len(ts))
-	if len(ts) == 0 {
-		return known, nil
-	}
-	states := make([]*redis.StringCmd, len(ts))
-	leases := make([]*redis.FloatCmd, len(ts))
-	// Its error is that of the first command, a missing task's too.
-	_, _ = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, t := range ts {
-			states[i] = p.HGet(ctx, taskKey(t.Queue, t.TaskID()), "state")
-			leases[i] = p.ZScore(ctx, queueKey(t.Queue, "lease"), t.TaskID())
-		}
-		return nil
-	})
-	now := float64(time.Now().Unix())
-	for i := range ts {
-		state, err := states[i].Result()
-		lease, leaseErr := leases[i].Result()
-		if err := errors.Join(absent(err), absent(leaseErr)); err != nil {
-			return nil, job.Wrap(job.CodeTemporary, err, "Redis does not tell which tasks it knows")
-		}
-		switch state {
-		case statePending, stateScheduled, stateRetry:
-			known[i] = true
-		case stateActive:
-			known[i] = leaseErr == nil && lease > now
-		}
-	}
-	return known, nil
-}
-
 // absent takes redis.Nil, the answer for what is not there, for no error.
 func absent(err error) error {
 	if errors.Is(err, redis.Nil) {

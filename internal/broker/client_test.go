@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/testkit"
@@ -94,13 +93,12 @@ func TestDispatchTenThousand(t *testing.T) {
 	if n := r.rdb.LLen(bound(t), queueKey("default", "pending")).Val(); n != int64(len(ts)) {
 		t.Errorf("%d pending, want %d", n, len(ts))
 	}
-	known, err := r.Known(bound(t), ts[:500])
-	if err != nil || slices.Contains(known, false) {
-		t.Errorf("not all of 500 are known: %v", err)
+	if slices.Contains(r.look(ts...), job.Absent) {
+		t.Error("not all of 10,000 are known")
 	}
 	r.Withdraw(bound(t), ts[:500])
-	if known, err := r.Known(bound(t), ts[:500]); err != nil || slices.Contains(known, true) {
-		t.Errorf("some of 500 withdrawn are known: %v", err)
+	if found := r.look(ts...); slices.Contains(found[:500], job.Known) || slices.Contains(found[500:], job.Absent) {
+		t.Error("500 were withdrawn, and others are absent")
 	}
 	if arrived, err := r.Dispatch(bound(t), nil); err != nil || len(arrived) != 0 {
 		t.Errorf("dispatching none: %v, %v", arrived, err)
@@ -130,9 +128,8 @@ func TestDispatchPartly(t *testing.T) {
 			t.Error("a task without an answer counts as arrived")
 		}
 	}
-	known, err := r.Known(bound(t), arrived)
-	if err != nil || slices.Contains(known, false) {
-		t.Errorf("some that arrived are not known: %v", err)
+	if slices.Contains(r.look(arrived...), job.Absent) {
+		t.Error("some that arrived are not known")
 	}
 	r.dispatch(ts...) // all again: those that are there count
 }
@@ -155,8 +152,9 @@ func TestRedisAway(t *testing.T) {
 			}
 			return err
 		},
-		"Known":           func(ctx context.Context) error { _, err := r.Known(ctx, ts[:1]); return err },
-		"Lost":            func(ctx context.Context) error { _, _, err := r.Lost(ctx, "default"); return err },
+		"Look":            func(ctx context.Context) error { _, err := r.Look(ctx, ts[:1]); return err },
+		"Heal":            func(ctx context.Context) error { _, err := r.Heal(ctx, "default"); return err },
+		"Lost":            func(ctx context.Context) error { _, _, err := r.Lost(ctx, "default", ""); return err },
 		"Restored":        func(ctx context.Context) error { return r.Restored(ctx, "default", "x") },
 		"FindEphemeral":   func(ctx context.Context) error { _, err := r.FindEphemeral(ctx, task.ID); return err },
 		"CancelEphemeral": func(ctx context.Context) error { return r.CancelEphemeral(ctx, task.ID) },
@@ -173,59 +171,6 @@ func TestRedisAway(t *testing.T) {
 	cancel(errors.New("the caller left"))
 	if arrived, err := r.Dispatch(ended, ts); len(arrived) > 0 || job.CodeOf(err) != job.CodeTemporary || !strings.Contains(err.Error(), "the caller left") {
 		t.Errorf("with an ended context: %d, %v", len(arrived), err)
-	}
-}
-
-// TestKnownStates asks of a task in each of asynq's states.
-func TestKnownStates(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, testkit.Redis(t).URL())
-	set := func(state string, lease time.Duration) job.Task {
-		task := durable()
-		key := taskKey(task.Queue, task.TaskID())
-		if err := r.rdb.HSet(bound(t), key, "state", state).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if lease != 0 {
-			score := float64(time.Now().Add(lease).Unix())
-			if err := r.rdb.ZAdd(bound(t), queueKey(task.Queue, "lease"), redis.Z{Score: score, Member: task.TaskID()}).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return task
-	}
-	for name, test := range map[string]struct {
-		task job.Task
-		want bool
-	}{
-		"absent":                   {durable(), false},
-		"pending":                  {set("pending", 0), true},
-		"scheduled":                {set("scheduled", 0), true},
-		"retry":                    {set("retry", 0), true},
-		"archived":                 {set("archived", 0), false},
-		"completed":                {set("completed", 0), false},
-		"active":                   {set("active", 20*time.Second), true},
-		"active with a dead lease": {set("active", -20*time.Second), false},
-		"active without a lease":   {set("active", 0), false},
-		"garbage":                  {set("xyz", 20*time.Second), false},
-	} {
-		if got := r.knows(test.task); got != test.want {
-			t.Errorf("%s: known %v, want %v", name, got, test.want)
-		}
-	}
-	// Another dispatch of the same job is another task.
-	first := durable()
-	r.dispatch(first)
-	second := first
-	second.Dispatch = 2
-	if !r.knows(first) || r.knows(second) {
-		t.Error("the dispatches of a job are mixed up")
-	}
-	// A key of another kind, as no asynq makes it, is an error and not "unknown".
-	strange := durable()
-	r.rdb.Set(bound(t), taskKey(strange.Queue, strange.TaskID()), "x", 0)
-	if _, err := r.Known(bound(t), []job.Task{strange}); err == nil {
-		t.Error("a key of another kind was taken for an answer")
 	}
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -66,10 +67,17 @@ func conform(t *testing.T, r *rig) {
 	withdrawn.Queue = "bulk"
 	r.dispatch(pending, scheduled, withdrawn)
 	r.dispatch(pending) // once more
-	known, err := r.Known(bound(t), []job.Task{pending, unsent, scheduled, withdrawn})
-	if err != nil || !known[0] || known[1] || !known[2] || !known[3] {
-		t.Fatalf("known %v, %v; want all but the second", known, err)
+	if found := r.look(pending, unsent, scheduled, withdrawn); !slices.Equal(found, []job.Presence{job.Known, job.Absent, job.Known, job.Known}) {
+		t.Fatalf("found %v, want all but the second", found)
 	}
+	// A task that was taken, and whose lease nobody keeps, comes again.
+	leaked := durable()
+	r.dispatch(leaked)
+	r.leak(leaked)
+	if n, err := r.Heal(bound(t), leaked.Queue); err != nil || n != 1 || r.state(leaked) != statePending {
+		t.Fatalf("healed %d tasks, %v; the task is %q", n, err, r.state(leaked))
+	}
+	r.Withdraw(bound(t), []job.Task{leaked})
 	r.Withdraw(bound(t), []job.Task{withdrawn, scheduled, unsent})
 	if r.knows(withdrawn) || r.knows(scheduled) || !r.knows(pending) {
 		t.Error("the wrong tasks were withdrawn")
@@ -77,14 +85,14 @@ func conform(t *testing.T, r *rig) {
 
 	// A queue that Redis never held is lost until it is restored.
 	for _, q := range r.queues {
-		mark, lost, err := r.Lost(bound(t), q)
+		mark, lost, err := r.Lost(bound(t), q, "")
 		if err != nil || !lost {
 			t.Fatalf("queue %s at first: lost %v, %v", q, lost, err)
 		}
 		if err := r.Restored(bound(t), q, mark); err != nil {
 			t.Fatal(err)
 		}
-		if _, lost, err := r.Lost(bound(t), q); err != nil || lost {
+		if _, lost, err := r.Lost(bound(t), q, ""); err != nil || lost {
 			t.Errorf("queue %s after it was restored: lost %v, %v", q, lost, err)
 		}
 	}
@@ -157,7 +165,7 @@ func TestSentinelFailover(t *testing.T) {
 	r := newRig(t, cluster.URL())
 	h, brought := collect()
 	r.serve(h)
-	mark, _, err := r.Lost(bound(t), "default")
+	mark, _, err := r.Lost(bound(t), "default", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +176,7 @@ func TestSentinelFailover(t *testing.T) {
 
 	// The new master has the old one's keys, the marker too, and another run id.
 	testkit.WaitFor(t, patience, "the new master is seen to be another server", func() bool {
-		_, lost, err := r.Lost(bound(t), "default")
+		_, lost, err := r.Lost(bound(t), "default", "")
 		return err == nil && lost
 	})
 	task := durable()

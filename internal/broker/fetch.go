@@ -272,21 +272,31 @@ func (f *fetcher) giveBack(ctx context.Context) {
 	if len(tasks) == 0 {
 		return
 	}
-	keys := []string{
-		queueKey(f.queue, statePending), queueKey(f.queue, "paused"), queueKey(f.queue, stateActive),
-		queueKey(f.queue, "lease"), wakeKey(f.queue),
-	}
-	args := []any{taskKey(f.queue, ""), time.Now().UnixNano()}
-	for _, t := range tasks {
-		args = append(args, t.id)
+	ids := make([]string, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.id
 	}
 	var err error
 	for range 2 { // once more is safe: what was put back is not ours any more
-		if err = returnScript.Run(ctx, f.rdb, keys, args...).Err(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		if _, err = giveBack(ctx, f.rdb, f.queue, ids); err == nil || errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 	}
 	if err != nil {
 		f.log.Warn("fetched tasks are left to their leases", "queue", f.queue, "tasks", len(tasks), "err", err)
 	}
+}
+
+// giveBack puts active tasks back to the head of their queue and returns how
+// many it found.
+func giveBack(ctx context.Context, rdb redis.UniversalClient, queue string, ids []string) (int, error) {
+	keys := []string{
+		queueKey(queue, statePending), queueKey(queue, "paused"), queueKey(queue, stateActive),
+		queueKey(queue, "lease"), wakeKey(queue),
+	}
+	args := []any{taskKey(queue, ""), time.Now().UnixNano()}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return returnScript.Run(ctx, rdb, keys, args...).Int()
 }

@@ -123,11 +123,17 @@ func (r *rig) dispatch(ts ...job.Task) {
 // knows asks whether Redis knows the task.
 func (r *rig) knows(task job.Task) bool {
 	r.t.Helper()
-	known, err := r.Known(bound(r.t), []job.Task{task})
+	return r.look(task)[0] == job.Known
+}
+
+// look asks what Redis has of the tasks.
+func (r *rig) look(ts ...job.Task) []job.Presence {
+	r.t.Helper()
+	found, err := r.Look(bound(r.t), ts)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return known[0]
+	return found
 }
 
 // gone waits until asynq has forgotten the task.

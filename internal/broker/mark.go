@@ -27,14 +27,19 @@ local run = type(info) == "string" and string.match(info, "run_id:(%w+)") or "-"
 //
 // KEYS[1] the marker
 // ARGV[1] a fresh mark
-// Returns 0 when the marker is "ok" by this very server, else 1, having
-// written "pending" with the mark.
+// ARGV[2] the caller's mark of a loss that it is mending, or empty
+// Returns "" when the marker is "ok" by this very server; else the mark that
+// it is "pending" with: the caller's if it was, or else the fresh one, now.
 var lostScript = redis.NewScript(runID + `
-if redis.call("GET", KEYS[1]) == "ok:" .. run then
-	return 0
+local is = redis.call("GET", KEYS[1])
+if is == "ok:" .. run then
+	return ""
+end
+if is == "pending:" .. run .. ":" .. ARGV[2] then
+	return ARGV[2]
 end
 redis.call("SET", KEYS[1], "pending:" .. run .. ":" .. ARGV[1])
-return 1
+return ARGV[1]
 `)
 
 // restoredScript confirms the marker if it is as lostScript left it, on the
@@ -53,16 +58,12 @@ return 1
 
 // Lost implements job.Dispatcher. A Redis that never held the queue counts as
 // one that lost it.
-func (c *Client) Lost(ctx context.Context, queue string) (mark string, lost bool, err error) {
-	mark = rand.Text()
-	n, err := lostScript.Run(ctx, c.rdb, []string{markKey(queue)}, mark).Int()
+func (c *Client) Lost(ctx context.Context, queue, mark string) (now string, lost bool, err error) {
+	now, err = lostScript.Run(ctx, c.rdb, []string{markKey(queue)}, rand.Text(), mark).Text()
 	if err != nil {
 		return "", false, job.Wrap(job.CodeTemporary, err, "Redis does not tell whether it lost queue %s", queue)
 	}
-	if n == 0 {
-		return "", false, nil
-	}
-	return mark, true, nil
+	return now, now != "", nil
 }
 
 // Restored implements job.Dispatcher.

@@ -19,7 +19,7 @@ func (r *rig) settle(queue string) {
 // lost checks that the queue is lost and returns the mark.
 func (r *rig) lost(queue string) string {
 	r.t.Helper()
-	mark, lost, err := r.Lost(bound(r.t), queue)
+	mark, lost, err := r.Lost(bound(r.t), queue, "")
 	if err != nil || !lost || mark == "" {
 		r.t.Fatalf("queue %s: lost %v, mark %q, %v; want it lost", queue, lost, mark, err)
 	}
@@ -29,7 +29,7 @@ func (r *rig) lost(queue string) string {
 // held checks that the queue is not lost.
 func (r *rig) held(queue string) {
 	r.t.Helper()
-	if _, lost, err := r.Lost(bound(r.t), queue); err != nil || lost {
+	if _, lost, err := r.Lost(bound(r.t), queue, ""); err != nil || lost {
 		r.t.Fatalf("queue %s: lost %v, %v; want it held", queue, lost, err)
 	}
 }
@@ -68,7 +68,7 @@ func TestLost(t *testing.T) {
 		if err := r.Restored(bound(t), "default", mark); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, lost, err := r.Lost(bound(t), "default"); err != nil || !lost {
+		if _, lost, err := r.Lost(bound(t), "default", ""); err != nil || !lost {
 			t.Errorf("%s between Lost and Restored was missed: %v", name, err)
 		}
 	}

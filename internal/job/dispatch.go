@@ -22,13 +22,16 @@ type Dispatcher interface {
 	// well as it can: they learn of it anyway when they extend leases.
 	HintCancel(ctx context.Context, id ID)
 
-	// Known says of each task whether Redis knows it: it is pending,
-	// scheduled, to be retried, or active with a living lease.
-	Known(ctx context.Context, tasks []Task) ([]bool, error)
+	// Look says what Redis has of each task.
+	Look(ctx context.Context, tasks []Task) ([]Presence, error)
+	// Heal gives tasks back to the queue that a worker took and whose lease
+	// nobody keeps, and says how many.
+	Heal(ctx context.Context, queue string) (int, error)
 	// Lost reports whether Redis may have lost what it held of the queue
 	// since Restored was last called: it was flushed, restarted, or another
-	// server took over. The mark is for Restored.
-	Lost(ctx context.Context, queue string) (mark string, lost bool, err error)
+	// server took over. The mark is for Restored. It is the one that is
+	// passed, from an earlier call, as long as the loss is the same.
+	Lost(ctx context.Context, queue, mark string) (now string, lost bool, err error)
 	// Restored notes that all of the queue's tasks were dispatched anew
 	// after Lost returned mark, unless it was lost again meanwhile.
 	Restored(ctx context.Context, queue, mark string) error
@@ -39,6 +42,19 @@ type Dispatcher interface {
 	// CancelEphemeral cancels one: it is gone, or was told to stop.
 	CancelEphemeral(ctx context.Context, id ID) error
 }
+
+// Presence is what Redis has of a task.
+type Presence int
+
+const (
+	// Absent: nothing. Sent again under its name it arrives.
+	Absent Presence = iota
+	// Known: it is pending, scheduled, to be retried, or active with a living
+	// lease.
+	Known
+	// Stuck: its name is taken, and nothing will come of it.
+	Stuck
+)
 
 const (
 	dispatchers   = 4               // senders side by side

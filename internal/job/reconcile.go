@@ -15,7 +15,8 @@ const (
 	reconcilePage   = 500
 	undispatchedAge = 5 * time.Second  // younger ones are on their way
 	unclaimedAge    = 15 * time.Second // younger ones wait for a worker, or asynq's whole seconds
-	slowPages       = 4                // of what is due but not claimed, each time round
+	slowPages       = 4                // of what is due but not claimed, of each queue each time round
+	restorePages    = 10               // of all that waits, of each lost queue before the rest has its turn
 	purgeEvery      = time.Minute
 	purgePage       = 500
 )
@@ -31,7 +32,7 @@ type Reconciler struct {
 	log       *slog.Logger
 	every     time.Duration
 
-	slow     map[string]Cursor // where the slow pages go on, by queue
+	sweeps   map[string]*sweep // by queue
 	purgedAt time.Time
 
 	cancel context.CancelFunc
@@ -42,7 +43,7 @@ type Reconciler struct {
 func NewReconciler(s *Service, holder string, keep Retention) *Reconciler {
 	return &Reconciler{
 		service: s, holder: holder, retention: keep, every: reconcileEvery,
-		log: s.log.With("component", "reconcile"), slow: map[string]Cursor{},
+		log: s.log.With("component", "reconcile"), sweeps: map[string]*sweep{},
 	}
 }
 
@@ -76,41 +77,33 @@ func (r *Reconciler) Stop(ctx context.Context) error {
 	return r.service.store.Yield(ctx, reconcileName, r.holder)
 }
 
-// Turn does one pass if it is this process's to do.
+// Turn mends what there is to mend if it is this process's to do.
 func (r *Reconciler) Turn(ctx context.Context) error {
-	mine, err := r.service.store.Lead(ctx, reconcileName, r.holder, reconcileLease)
-	if err != nil || !mine {
-		return err
+	for {
+		mine, err := r.service.store.Lead(ctx, reconcileName, r.holder, reconcileLease)
+		if err != nil || !mine {
+			return err
+		}
+		more, err := r.pass(ctx)
+		if err != nil || !more {
+			return err
+		}
 	}
-	return r.service.reconcile(ctx, r)
 }
 
-// reconcile does the steps in an order in which each leaves less to the next.
-// A step that fails does not keep the others from being done, but what needs
-// Redis is left alone while Redis is away.
-func (s *Service) reconcile(ctx context.Context, r *Reconciler) error {
+// pass does the steps in an order in which each leaves less to the next, and
+// reports whether a lost queue is not restored yet. A step that fails does not
+// keep the others from being done, but what needs Redis is left alone while
+// Redis is away.
+func (r *Reconciler) pass(ctx context.Context) (more bool, err error) {
+	s := r.service
 	errs := []error{s.buryDead(ctx), s.expireOverdue(ctx), r.purge(ctx)}
-	for _, queue := range s.queues {
-		mark, lost, err := s.disp.Lost(ctx, queue)
-		if err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-		if !lost {
-			continue
-		}
-		s.log.Debug("redis may have lost tasks; sending again what it does not know", "queue", queue)
-		if _, err := s.resendUnknown(ctx, queue, -1, Cursor{}, 0, "redis_lost"); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-		errs = append(errs, s.disp.Restored(ctx, queue, mark))
+	more, err = r.restore(ctx)
+	if err != nil {
+		return false, errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, s.sendUndispatched(ctx))
-	for _, queue := range s.queues {
-		next, err := s.resendUnknown(ctx, queue, unclaimedAge, r.slow[queue], slowPages, "task_missing")
-		r.slow[queue] = next
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	errs = append(errs, r.heal(ctx), s.sendUndispatched(ctx), r.sweepDue(ctx))
+	return more, errors.Join(errs...)
 }
 
 // buryDead ends runs whose lease has run out and sends their jobs anew.
@@ -136,7 +129,9 @@ func (s *Service) buryDead(ctx context.Context) error {
 		for _, j := range changed {
 			s.log.Warn("a run's lease ran out", "job", j.ID, "run", j.Runs, "deaths", j.Deaths, "state", j.State)
 		}
-		s.sendAgain(ctx, changed, "dead_lease")
+		if err := s.send(ctx, tasksOf(changed), becauseDeadLease); err != nil {
+			s.log.Warn("what a dead worker left was not sent; trying on", "err", err)
+		}
 		if len(ids) < reconcilePage {
 			return nil
 		}
@@ -168,104 +163,6 @@ func (s *Service) expireOverdue(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// sendUndispatched sends the jobs whose task never reached Redis.
-func (s *Service) sendUndispatched(ctx context.Context) error {
-	for {
-		ids, err := s.store.Undispatched(ctx, undispatchedAge, reconcilePage)
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		changed, err := s.store.Change(ctx, ids, func(j *Job, now time.Time) ([]Event, error) {
-			if j.State != Waiting || j.Dispatched || now.Sub(j.DispatchAt) < undispatchedAge {
-				return nil, nil
-			}
-			return j.sentAgain(now, "undispatched"), nil
-		})
-		if err != nil {
-			return err
-		}
-		if !s.sendAgain(ctx, changed, "undispatched") || len(ids) < reconcilePage {
-			return nil
-		}
-	}
-}
-
-// resendUnknown pages through a queue's dispatched jobs that wait, and sends
-// those anew that Redis does not know. pages bounds it, 0 does not; it
-// returns where to go on, or the beginning when it came to the end.
-func (s *Service) resendUnknown(ctx context.Context, queue string, age time.Duration, from Cursor, pages int, reason string) (Cursor, error) {
-	for n := 0; pages == 0 || n < pages; n++ {
-		waiting, next, err := s.store.Unclaimed(ctx, queue, age, from, reconcilePage)
-		if err != nil {
-			return from, err
-		}
-		if len(waiting) == 0 {
-			return Cursor{}, nil
-		}
-		known, err := s.disp.Known(ctx, waiting)
-		if err != nil {
-			return from, err
-		}
-		missing := map[ID]int{}
-		var ids []ID
-		for i, t := range waiting {
-			if !known[i] {
-				missing[t.ID] = t.Dispatch
-				ids = append(ids, t.ID)
-			}
-		}
-		changed, err := s.store.Change(ctx, ids, func(j *Job, now time.Time) ([]Event, error) {
-			if j.State != Waiting || j.Dispatches != missing[j.ID] {
-				return nil, nil // it has moved on meanwhile
-			}
-			return j.sentAgain(now, reason), nil
-		})
-		if err != nil {
-			return from, err
-		}
-		if !s.sendAgain(ctx, changed, reason) {
-			return from, Errorf(CodeTemporary, "queue %s did not take all that was to be sent again", queue)
-		}
-		from = next
-		if len(waiting) < reconcilePage {
-			return Cursor{}, nil
-		}
-	}
-	return from, nil
-}
-
-func (j *Job) sentAgain(now time.Time, why string) []Event {
-	j.redispatch(now)
-	return []Event{j.event(EventRedispatched, now, Event{Message: why})}
-}
-
-// sendAgain sends the jobs that wait and notes that they arrived; false when
-// not all did, which the next pass sees to.
-func (s *Service) sendAgain(ctx context.Context, jobs []Job, reason string) bool {
-	var out []Task
-	for i := range jobs {
-		if jobs[i].State == Waiting {
-			out = append(out, jobs[i].Task())
-		}
-	}
-	if len(out) == 0 {
-		return true
-	}
-	arrived, err := s.disp.Dispatch(ctx, out)
-	s.count.redispatched.WithLabelValues(reason).Add(float64(len(arrived)))
-	if err != nil {
-		s.log.Warn("dispatching anew failed", "reason", reason, "tasks", len(out)-len(arrived), "err", err)
-	}
-	if len(arrived) == 0 {
-		return false
-	}
-	s.log.Info("dispatched anew", "reason", reason, "tasks", len(arrived))
-	if err := s.store.MarkDispatched(ctx, arrived); err != nil {
-		s.log.Warn("noting dispatches failed", "tasks", len(arrived), "err", err)
-	}
-	return len(arrived) == len(out)
 }
 
 // purge deletes what retention has done with, a small batch at a time.

@@ -79,9 +79,9 @@ type Reader interface {
 // Mender is what Reconcile and housekeeping need of the store. Lists are
 // bounded by limit.
 type Mender interface {
-	// Undispatched lists waiting jobs whose last dispatch is not known to
-	// have arrived though it is older than age.
-	Undispatched(ctx context.Context, age time.Duration, limit int) ([]ID, error)
+	// Undispatched lists the tasks of waiting jobs whose last dispatch is not
+	// known to have arrived though it is older than age.
+	Undispatched(ctx context.Context, age time.Duration, limit int) ([]Task, error)
 	// DeadLeases lists running jobs whose lease has run out.
 	DeadLeases(ctx context.Context, limit int) ([]ID, error)
 	// Overdue lists waiting jobs past their expiry.

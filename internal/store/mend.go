@@ -27,9 +27,9 @@ func (s *Store) MarkDispatched(ctx context.Context, sent []job.Task) error {
 }
 
 // Undispatched implements job.Mender.
-func (s *Store) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.ID, error) {
-	return s.ids(ctx, "listing undispatched jobs", `
-		SELECT id FROM jobs WHERE state = 'waiting' AND NOT dispatched AND dispatch_at <= {now} - ?
+func (s *Store) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.Task, error) {
+	return s.tasks(ctx, "listing undispatched jobs", `
+		SELECT `+taskColumns+` FROM jobs WHERE state = 'waiting' AND NOT dispatched AND dispatch_at <= {now} - ?
 		ORDER BY dispatch_at LIMIT ?`, age.Milliseconds(), limit)
 }
 
@@ -57,6 +57,22 @@ func (s *Store) ids(ctx context.Context, what, q string, args ...any) ([]job.ID,
 	return out, err
 }
 
+// taskColumns are what the task of a job's last dispatch is made of.
+const taskColumns = `id, dispatches, type, queue, run_at`
+
+func (s *Store) tasks(ctx context.Context, what, q string, args ...any) ([]job.Task, error) {
+	var out []job.Task
+	err := s.ask(ctx, what, q, func(rows *sql.Rows) error {
+		var t job.Task
+		var at int64
+		err := rows.Scan(&t.ID, &t.Dispatch, &t.Type, &t.Queue, &at)
+		t.RunAt = fromMS(at)
+		out = append(out, t)
+		return err
+	}, args...)
+	return out, err
+}
+
 // Unclaimed implements job.Mender.
 func (s *Store) Unclaimed(ctx context.Context, queue string, age time.Duration, after job.Cursor, limit int) ([]job.Task, job.Cursor, error) {
 	from, id := int64(math.MinInt64), "00000000-0000-0000-0000-000000000000"
@@ -69,19 +85,10 @@ func (s *Store) Unclaimed(ctx context.Context, queue string, age time.Duration, 
 		due = "AND run_at <= {now} - ?"
 		args = append(args, age.Milliseconds())
 	}
-	var out []job.Task
-	err := s.ask(ctx, "listing unclaimed jobs", `
-		SELECT id, dispatches, type, queue, run_at FROM jobs
+	out, err := s.tasks(ctx, "listing unclaimed jobs", `
+		SELECT `+taskColumns+` FROM jobs
 		WHERE state = 'waiting' AND queue = ? AND (run_at, id) > (?, ?) `+due+` AND dispatched
-		ORDER BY run_at, id LIMIT ?`,
-		func(rows *sql.Rows) error {
-			var t job.Task
-			var at int64
-			err := rows.Scan(&t.ID, &t.Dispatch, &t.Type, &t.Queue, &at)
-			t.RunAt = fromMS(at)
-			out = append(out, t)
-			return err
-		}, append(args, limit)...)
+		ORDER BY run_at, id LIMIT ?`, append(args, limit)...)
 	if len(out) > 0 {
 		last := out[len(out)-1]
 		after = job.Cursor{RunAt: last.RunAt, ID: last.ID}

@@ -157,7 +157,14 @@ func (s *suite) undispatched(age time.Duration, limit int) []job.ID {
 	s.Helper()
 	got, err := s.store.Undispatched(s.ctx, age, limit)
 	s.ok(err, "listing the undispatched")
-	return got
+	ids := make([]job.ID, len(got))
+	for i, t := range got {
+		ids[i] = t.ID
+		if j := s.find(t.ID); diff(t, j.Task(), 0) != "" {
+			s.Errorf("the task is %+v, want %+v", t, j.Task())
+		}
+	}
+	return ids
 }
 
 func (s *suite) deadLeases(limit int) []job.ID {

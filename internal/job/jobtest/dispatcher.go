@@ -176,22 +176,35 @@ func (d *Dispatcher) HintCancel(ctx context.Context, id job.ID) {
 	}
 }
 
-// Known implements job.Dispatcher.
-func (d *Dispatcher) Known(ctx context.Context, tasks []job.Task) ([]bool, error) {
+// Look implements job.Dispatcher.
+func (d *Dispatcher) Look(ctx context.Context, tasks []job.Task) ([]job.Presence, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.failure(ctx); err != nil {
 		return nil, err
 	}
-	known := make([]bool, len(tasks))
+	found := make([]job.Presence, len(tasks))
 	for i, t := range tasks {
-		_, known[i] = d.held[t.TaskID()]
+		_, held := d.held[t.TaskID()]
+		switch {
+		case held:
+			found[i] = job.Known
+		case d.taken[t.TaskID()]:
+			found[i] = job.Stuck
+		}
 	}
-	return known, nil
+	return found, nil
+}
+
+// Heal implements job.Dispatcher: nothing leaks here.
+func (d *Dispatcher) Heal(ctx context.Context, _ string) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return 0, d.failure(ctx)
 }
 
 // Lost implements job.Dispatcher.
-func (d *Dispatcher) Lost(ctx context.Context, queue string) (string, bool, error) {
+func (d *Dispatcher) Lost(ctx context.Context, queue, _ string) (string, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.failure(ctx); err != nil {

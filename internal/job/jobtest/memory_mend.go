@@ -10,31 +10,46 @@ import (
 )
 
 // Undispatched implements job.Mender.
-func (m *Memory) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.ID, error) {
-	return m.list(ctx, "Undispatched", limit,
+func (m *Memory) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.Task, error) {
+	found, err := m.list(ctx, "Undispatched", limit,
 		func(j *job.Job, now time.Time) bool {
 			return j.State == job.Waiting && !j.Dispatched && !j.DispatchAt.After(now.Add(-age))
 		},
 		func(j *job.Job) time.Time { return j.DispatchAt })
+	var out []job.Task
+	for _, j := range found {
+		out = append(out, j.Task())
+	}
+	return out, err
 }
 
 // DeadLeases implements job.Mender.
 func (m *Memory) DeadLeases(ctx context.Context, limit int) ([]job.ID, error) {
-	return m.list(ctx, "DeadLeases", limit,
+	return m.listIDs(ctx, "DeadLeases", limit,
 		func(j *job.Job, now time.Time) bool { return j.State == job.Running && !j.LeaseUntil.After(now) },
 		func(j *job.Job) time.Time { return j.LeaseUntil })
 }
 
 // Overdue implements job.Mender.
 func (m *Memory) Overdue(ctx context.Context, limit int) ([]job.ID, error) {
-	return m.list(ctx, "Overdue", limit,
+	return m.listIDs(ctx, "Overdue", limit,
 		func(j *job.Job, now time.Time) bool {
 			return j.State == job.Waiting && !j.ExpiresAt.IsZero() && !j.ExpiresAt.After(now)
 		},
 		func(j *job.Job) time.Time { return j.ExpiresAt })
 }
 
-func (m *Memory) list(ctx context.Context, op string, limit int, is func(*job.Job, time.Time) bool, by func(*job.Job) time.Time) ([]job.ID, error) {
+func (m *Memory) listIDs(ctx context.Context, op string, limit int, is func(*job.Job, time.Time) bool, by func(*job.Job) time.Time) ([]job.ID, error) {
+	found, err := m.list(ctx, op, limit, is, by)
+	var out []job.ID
+	for _, j := range found {
+		out = append(out, j.ID)
+	}
+	return out, err
+}
+
+// list copies the jobs that are so, in the order of a time of theirs.
+func (m *Memory) list(ctx context.Context, op string, limit int, is func(*job.Job, time.Time) bool, by func(*job.Job) time.Time) ([]job.Job, error) {
 	now, err := m.begin(ctx, op)
 	defer m.mu.Unlock()
 	if err != nil {
@@ -44,9 +59,9 @@ func (m *Memory) list(ctx context.Context, op string, limit int, is func(*job.Jo
 	slices.SortFunc(found, func(a, b *job.Job) int {
 		return cmp.Or(by(a).Compare(by(b)), cmp.Compare(a.ID, b.ID))
 	})
-	var out []job.ID
+	var out []job.Job
 	for _, j := range found[:min(len(found), limit)] {
-		out = append(out, j.ID)
+		out = append(out, *j)
 	}
 	return out, nil
 }

@@ -149,9 +149,9 @@ func (t *twin) Now(ctx context.Context) (time.Time, error) {
 		})
 }
 
-func (t *twin) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.ID, error) {
+func (t *twin) Undispatched(ctx context.Context, age time.Duration, limit int) ([]job.Task, error) {
 	return both(t, "listing the undispatched",
-		func(s job.Store) ([]job.ID, error) { return s.Undispatched(ctx, age, limit) }, sameIDs)
+		func(s job.Store) ([]job.Task, error) { return s.Undispatched(ctx, age, limit) }, sameSet(job.Task.TaskID, sameFields))
 }
 
 func (t *twin) DeadLeases(ctx context.Context, limit int) ([]job.ID, error) {
