@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -123,4 +122,4 @@ func (q *riverQueue) Close(ctx context.Context) error {
 }
 
 // quiet is a log that keeps nothing: what goes wrong is an error.
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

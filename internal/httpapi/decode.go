@@ -24,16 +24,30 @@ func init() { huma.ValidateStrictCasing = true }
 type decoder[T any] struct {
 	registry huma.Registry
 	schema   *huma.Schema // a reference, as the OpenAPI document shows it
+	shape    plainShape
 }
 
 // newDecoder registers T's schema; it must be called before serving begins.
 func newDecoder[T any](registry huma.Registry) decoder[T] {
-	return decoder[T]{registry, registry.Schema(reflect.TypeFor[T](), true, "")}
+	schema := registry.Schema(reflect.TypeFor[T](), true, "")
+	return decoder[T]{registry, schema, shapeOf(registry, schema)}
 }
 
 // decode reads raw. Its error is a 400 for what is no JSON, and otherwise an
 // Invalid that names every field which the schema does not allow.
 func (d decoder[T]) decode(raw []byte) (T, error) {
+	if d.shape.takes(raw) {
+		var out T
+		if json.Unmarshal(raw, &out) == nil {
+			return out, nil
+		}
+	}
+	return d.judge(raw)
+}
+
+// judge is decode for what the schema must look at, whose checks take as long
+// again as decoding does.
+func (d decoder[T]) judge(raw []byte) (T, error) {
 	var out T
 	var loose any
 	if err := json.Unmarshal(raw, &loose); err != nil {

@@ -34,11 +34,12 @@ const (
 // one.
 const scopeKey = "scope"
 
-// clientAddress finds the address that a request comes from. X-Forwarded-For
-// is read from the right, and as far only as trusted proxies wrote it.
+// clientAddress finds the address that a request comes from, for
+// limit.ClientAddr. X-Forwarded-For is read from the right, and as far only as
+// trusted proxies wrote it; without any the connection's own address counts.
 func clientAddress(trusted Proxies) func(http.Handler) http.Handler {
 	if len(trusted) == 0 {
-		return middleware.ClientIPFromRemoteAddr
+		return func(next http.Handler) http.Handler { return next }
 	}
 	prefixes := make([]string, len(trusted))
 	for i, p := range trusted {
@@ -68,10 +69,14 @@ func OnlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 	}
 }
 
+// The headers of every answer, which are only ever replaced, never added to.
+var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+
 // keepPrivate keeps answers, which name recipients, out of caches.
 func keepPrivate(ctx huma.Context, next func(huma.Context)) {
-	ctx.SetHeader("Cache-Control", "no-store")
-	ctx.SetHeader("X-Content-Type-Options", "nosniff")
+	_, w := humachi.Unwrap(ctx)
+	h := w.Header()
+	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
 	next(ctx)
 }
 
@@ -79,20 +84,24 @@ func keepPrivate(ctx huma.Context, next func(huma.Context)) {
 // that keys cannot be guessed at leisure.
 func (a *api) limitAddress(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
-	if err := a.spend(ctx.Context(), w, "address", "addr:"+limit.ClientAddr(r), a.rates.Addr); err != nil {
-		a.refuse(ctx, err)
-		return
+	if !a.rates.Addr.Off() {
+		if err := a.spend(ctx.Context(), w, "address", "addr:"+limit.ClientAddr(r), a.rates.Addr); err != nil {
+			a.refuse(ctx, err)
+			return
+		}
 	}
 	next(ctx)
 }
 
 // limitKey spends the budget of the API key.
 func (a *api) limitKey(ctx huma.Context, next func(huma.Context)) {
-	who, _ := auth.From(ctx.Context())
-	_, w := humachi.Unwrap(ctx)
-	if err := a.spend(ctx.Context(), w, "key", "key:"+who.Name, a.rates.Key); err != nil {
-		a.refuse(ctx, err)
-		return
+	if !a.rates.Key.Off() {
+		who, _ := auth.From(ctx.Context())
+		_, w := humachi.Unwrap(ctx)
+		if err := a.spend(ctx.Context(), w, "key", "key:"+who.Name, a.rates.Key); err != nil {
+			a.refuse(ctx, err)
+			return
+		}
 	}
 	next(ctx)
 }
@@ -104,9 +113,6 @@ func (a *api) spend(ctx context.Context, w http.ResponseWriter, policy, key stri
 	d, err := a.limiter.Allow(ctx, key, rate, 1)
 	if err != nil {
 		return fmt.Errorf("checking the rate of the %s: %w", policy, err)
-	}
-	if rate.Off() {
-		return nil
 	}
 	w.Header().Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", policy, rate.N, int(rate.Per.Seconds())))
 	w.Header().Set("RateLimit", fmt.Sprintf("%q;r=%d", policy, d.Remaining))
@@ -149,23 +155,26 @@ func joined(scopes []auth.Scope) string {
 	return strings.Join(names, " or ")
 }
 
-// takeBody reads the body of an operation that has one, within its bounds,
-// and leaves it in memory for huma.
-func (a *api) takeBody(ctx huma.Context, next func(huma.Context)) {
-	if ctx.Operation().RequestBody == nil {
-		next(ctx)
-		return
-	}
+// bufferBody reads the body for an operation that huma serves, see withBody.
+func (a *api) bufferBody(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
-	body, err := readBody(w, r, ctx.Operation().MaxBodyBytes-1) // see withBody
+	body, err := takeBody(w, r, ctx.Operation().MaxBodyBytes-1)
 	if err != nil {
-		// What is left of it will not be read.
-		w.Header().Set("Connection", "close")
 		a.refuse(ctx, err)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(ctx)
+}
+
+// takeBody reads the body, of at most that many bytes.
+func takeBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	body, err := readBody(w, r, most)
+	if err != nil {
+		// What is left of it will not be read.
+		w.Header().Set("Connection", "close")
+	}
+	return body, err
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
@@ -176,7 +185,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -192,11 +201,25 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 		// send another message than was written.
 		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not JSON: it is not UTF-8")
 	}
-	// net/http cancels the request's context when its read deadline passes
-	// while the handler is at work. A writer that has no deadline needs none
-	// lifted.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if time.Since(exchangeOf(r.Context()).began) > slowBody {
+		// net/http cancels the request's context when its read deadline passes
+		// while the handler is at work. A writer that has no deadline needs none
+		// lifted.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	}
 	return body, nil
+}
+
+// readAll is io.ReadAll for a body of which the client told the length, unless
+// that is negative.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	var buf bytes.Buffer
+	if length >= 0 {
+		// Grown once; the client's word is trusted for so much only.
+		buf.Grow(int(min(length, 64<<10)) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(r)
+	return buf.Bytes(), err
 }
 
 // checkMedia wants JSON and nothing else. This is what keeps a page of

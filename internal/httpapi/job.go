@@ -44,12 +44,7 @@ type batchRequest struct {
 	Jobs []jobRequest `json:"jobs" minItems:"1" maxItems:"10000" nullable:"false" doc:"each is accepted or refused on its own"`
 }
 
-// batchAcceptance is the 202 of POST /jobs/batch.
-type batchAcceptance struct {
-	Replayed string `header:"Idempotency-Replayed" enum:"true" doc:"true where the Idempotency-Key was met before: this is the first answer again"`
-	Body     batchAccepted
-}
-
+// batchAccepted is the 202 of POST /jobs/batch.
 type batchAccepted struct {
 	Message  string       `json:"message" example:"2 jobs added to queue, 1 refused"`
 	BatchID  job.ID       `json:"batch_id" doc:"names the accepted jobs together"`
@@ -66,10 +61,10 @@ type batchEntry struct {
 	Error *Problem `json:"error,omitempty" doc:"why this one was refused; nothing else is given then"`
 }
 
-func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchAcceptance, error) {
+func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchAccepted, bool, error) {
 	entries, err := splitBatch(raw)
 	if err != nil {
-		return batchAcceptance{}, err
+		return batchAccepted{}, false, err
 	}
 	subs := make([]job.Submission, len(entries))
 	for i, entry := range entries {
@@ -82,7 +77,7 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 	}
 	got, err := a.jobs.AcceptEach(ctx, who, subs)
 	if err != nil {
-		return batchAcceptance{}, err
+		return batchAccepted{}, false, err
 	}
 	out := batchAccepted{BatchID: got.Base, Jobs: make([]batchEntry, len(subs))}
 	var ours error // the first refusal that is no fault of the caller's
@@ -107,7 +102,7 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 	if out.Refused > 0 {
 		out.Message += fmt.Sprintf(", %d refused", out.Refused)
 	}
-	return batchAcceptance{replayed(got.Replayed), out}, nil
+	return out, got.Replayed, nil
 }
 
 // splitBatch takes {"jobs": […]} apart and leaves the entries unread, at most

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -16,12 +18,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
 )
 
 // exchange is what is told of one request: log and problems name it.
 type exchange struct {
-	id  string // the request's
-	who string // name of the API key, once it is known
+	id    string    // the request's
+	who   string    // name of the API key, once it is known
+	began time.Time // when its header had been read
 }
 
 type exchangeKey struct{}
@@ -36,6 +40,17 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // requestIDForm bounds an id that comes from outside and goes into our log.
 var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// newRequestID makes a random UUID (RFC 9562 section 5.4). It is no secret, so
+// it need not come from the kernel.
+func newRequestID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
 
 // observer writes the access log and counts.
 type observer struct {
@@ -63,20 +78,20 @@ func newObserver(log *slog.Logger, reg prometheus.Registerer) *observer {
 // knows bodies, query values or recipients: a route is told as its pattern.
 func (o *observer) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		x := &exchange{id: r.Header.Get("X-Request-Id")}
+		x := &exchange{id: r.Header.Get("X-Request-Id"), began: time.Now()}
 		if !requestIDForm.MatchString(x.id) {
-			x.id = uuid.NewString()
+			x.id = newRequestID()
 		}
 		w.Header().Set("X-Request-Id", x.id)
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		defer func() { o.done(r, ww, x, time.Since(start)) }()
+		defer func() { o.done(r, ww, x) }()
 		next.ServeHTTP(ww, r)
 	})
 }
 
-func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exchange, took time.Duration) {
+func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exchange) {
+	took := time.Since(x.began)
 	status := w.Status()
 	if status == 0 {
 		status = http.StatusOK // what net/http sends when a handler says nothing
@@ -100,7 +115,7 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 		attrs = append(attrs, slog.String("key", x.who))
 	}
 	if o.log.Enabled(r.Context(), slog.LevelDebug) {
-		attrs = append(attrs, slog.String("client", middleware.GetClientIP(r.Context())))
+		attrs = append(attrs, slog.String("client", limit.ClientAddr(r)))
 	}
 	o.log.LogAttrs(r.Context(), level, "request", attrs...)
 }

@@ -95,13 +95,21 @@ func alsoFor(op *huma.Operation, scope auth.Scope) {
 	op.Security = append(op.Security, map[string][]string{"bearer": {string(scope)}}, map[string][]string{"apiKey": {string(scope)}})
 }
 
-// withBody gives an operation a JSON body of at most that many bytes, which
-// takeBody reads and a decoder checks.
-func withBody(op *huma.Operation, most int64) {
+// jsonBody describes a body.
+func jsonBody(schema *huma.Schema, examples map[string]*huma.Example) *huma.RequestBody {
+	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schema, Examples: examples},
+	}}
+}
+
+// withBody gives an operation that huma serves a JSON body of at most that many
+// bytes, which bufferBody reads and a decoder checks.
+func (a *api) withBody(op *huma.Operation, most int64) {
 	op.RequestBody = &huma.RequestBody{Required: true}
 	op.SkipValidateBody = true
 	// huma counts it too, and refuses a body that has just as many.
 	op.MaxBodyBytes = most + 1
+	op.Middlewares = append(op.Middlewares, a.bufferBody)
 }
 
 // describeBody writes the body's schema into the document, where huma has put
@@ -111,7 +119,7 @@ func (a *api) describeBody(op huma.Operation, schema *huma.Schema, examples map[
 	if op.Method == http.MethodPut {
 		declared = a.huma.OpenAPI().Paths[op.Path].Put
 	}
-	declared.RequestBody.Content["application/json"] = &huma.MediaType{Schema: schema, Examples: examples}
+	declared.RequestBody = jsonBody(schema, examples)
 }
 
 // catalogueList names the job types for the description of POST /jobs.

@@ -2,14 +2,12 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
 	"net/http"
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/postrider/postrider/internal/auth"
-	"github.com/postrider/postrider/internal/job"
 )
 
 // routes declares every operation.
@@ -67,62 +65,19 @@ func (a *api) routes() {
 		OperationID: "resolve-job", Method: http.MethodPost, Path: "/jobs/{id}/resolve", Summary: "Decide about a held job",
 		Description: "Of a held job nobody can tell whether it had its effect; this is a person's word on it.",
 	}, auth.JobsWrite, append([]int{400, 408, 413, 415}, commandErrors...))
-	withBody(&resolve, maxBody)
+	a.withBody(&resolve, maxBody)
 	huma.Register(a.huma, resolve, handled(a, a.resolveJob))
 	a.describeBody(resolve, a.resolveBody.schema, nil)
 }
 
-// acceptInput is the request of a route that makes jobs.
-type acceptInput struct {
-	Key     string `header:"Idempotency-Key" doc:"names the request, up to 255 printable ASCII characters: sent again within 24 hours, with the same body and API key, it makes no new jobs and is answered as the first time"`
-	RawBody []byte `contentType:"application/json"`
-}
-
-// caller is who makes the jobs. The hash tells a request that is repeated
-// from another under the same key.
-func (in *acceptInput) caller(ctx context.Context, op huma.Operation) job.Caller {
-	who, _ := auth.From(ctx)
-	hash := sha256.New()
-	_, _ = hash.Write([]byte(op.Method + "\n" + op.Path + "\n")) // a hash never errs
-	_, _ = hash.Write(in.RawBody)
-	return job.Caller{Name: who.Name, IdempotencyKey: in.Key, BodyHash: hash.Sum(nil)}
-}
-
-// accept declares a route that makes jobs of a body of type Req.
-func accept[Req any](a *api, op huma.Operation, errs []int, handle func(context.Context, job.Caller, Req) (acceptance, error), examples map[string]*huma.Example) {
-	body := newDecoder[Req](a.huma.OpenAPI().Components.Schemas)
-	op.DefaultStatus = http.StatusAccepted
-	op = operation(op, auth.JobsWrite, errs)
-	withBody(&op, maxBody)
-	huma.Register(a.huma, op, handled(a, func(ctx context.Context, in *acceptInput) (*acceptance, error) {
-		req, err := body.decode(in.RawBody)
-		if err != nil {
-			return nil, err
-		}
-		out, err := handle(ctx, in.caller(ctx, op), req)
-		if err != nil {
-			return nil, err
-		}
-		return &out, nil
-	}))
-	a.describeBody(op, body.schema, examples)
-}
-
 func (a *api) batchRoute(errs []int) {
-	op := operation(huma.Operation{
-		OperationID: "post-batch", Method: http.MethodPost, Path: "/jobs/batch", DefaultStatus: http.StatusAccepted,
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[batchRequest](), true, "")
+	acceptRaw(a, huma.Operation{
+		OperationID: "post-batch", Method: http.MethodPost, Path: "/jobs/batch",
 		Summary:     "Post up to 10,000 jobs",
 		Description: "Each is accepted or refused on its own, and answered in its place. The body may have 16 MiB.",
-	}, auth.JobsWrite, errs)
-	withBody(&op, maxBatchBody)
-	huma.Register(a.huma, op, handled(a, func(ctx context.Context, in *acceptInput) (*batchAcceptance, error) {
-		out, err := a.postBatch(ctx, in.caller(ctx, op), in.RawBody)
-		if err != nil {
-			return nil, err
-		}
-		return &out, nil
-	}))
-	a.describeBody(op, a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[batchRequest](), true, ""), batchExamples)
+		RequestBody: jsonBody(schema, batchExamples), MaxBodyBytes: maxBatchBody,
+	}, errs, a.postBatch)
 }
 
 // handled bounds a handler's time and makes problems of its errors.

@@ -40,7 +40,7 @@ func (a *api) scheduleRoutes() {
 		OperationID: "create-schedule", Method: http.MethodPost, Path: "/schedules", Summary: "Create a schedule", DefaultStatus: http.StatusCreated,
 		Description: "Each slot makes one job. The answer shows the next five. A name that is taken is a 409.",
 	}, bodyErrors)
-	withBody(&create, maxBody)
+	a.withBody(&create, maxBody)
 	huma.Register(a.huma, create, handled(a, a.createSchedule))
 	a.describeBody(create, a.scheduleBody.schema, scheduleExample)
 
@@ -48,7 +48,7 @@ func (a *api) scheduleRoutes() {
 		OperationID: "replace-schedule", Method: http.MethodPut, Path: "/schedules/{name}", Summary: "Replace a schedule, or create it",
 		Description: "It takes effect within a second. A schedule of the timetable that is replaced is the API's from then on.",
 	}, bodyErrors)
-	withBody(&replace, maxBody)
+	a.withBody(&replace, maxBody)
 	huma.Register(a.huma, replace, handled(a, a.replaceSchedule))
 	a.describeBody(replace, a.scheduleBody.schema, replaceExample)
 
@@ -70,8 +70,7 @@ func (a *api) scheduleRoutes() {
 	}, changeErrors)
 	huma.Register(a.huma, run, handled(a, func(ctx context.Context, in *runInput) (*acceptance, error) {
 		// The name tells this request from another under the same key.
-		named := acceptInput{Key: in.Key, RawBody: []byte(in.Name)}
-		got, err := a.schedules.RunNow(ctx, in.Name, named.caller(ctx, run))
+		got, err := a.schedules.RunNow(ctx, in.Name, callerOf(ctx, run, in.Key, []byte(in.Name)))
 		if err != nil {
 			return nil, err
 		}

@@ -18,8 +18,13 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// handleTimeout bounds the work on one request, its body having been read.
-const handleTimeout = 30 * time.Second
+const (
+	// handleTimeout bounds the work on one request, its body having been read.
+	handleTimeout = 30 * time.Second
+	// slowBody is the age of a request that had its body read from which on its
+	// read deadline could pass during the work.
+	slowBody = readTimeout - readHeaderTimeout - handleTimeout - 5*time.Second
+)
 
 // Server makes the http.Server that a process serves handler with: bounded
 // in every direction, its own complaints going to log at debug level, since
