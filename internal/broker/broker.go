@@ -9,7 +9,7 @@
 //
 // asynq is used as it is. Between it and Redis lies a layer, the client that
 // asynq is given: it knows asynq's scripts (contract.go), answers dequeues from
-// batches (fetch.go), sends what is issued together together (coalesce.go,
+// batches (fetcher.go), sends what is issued together together (coalesce.go,
 // call.go), sees acknowledgements through (acks.go), waits where asynq would
 // poll (wake.go, nudge.go) and brings delayed tasks at their time (keeper.go).
 // Without it, in plain mode, all is slower and nothing else is different for

@@ -20,6 +20,12 @@ type call struct {
 	err error
 }
 
+// task is the id of the task that an acknowledgement is of.
+func (c *call) task() string {
+	id, _ := c.args[0].(string)
+	return id
+}
+
 // sending is a command and the calls that it carries out: one, or many of a
 // kind folded into one script call, which saves Redis more than half of its
 // time.

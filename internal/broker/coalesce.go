@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ const flightSize = 512
 type coalescer struct {
 	rdb   redis.UniversalClient
 	texts map[string]string // of the scripts, by SHA-1
+	also  companion         // may be nil
 	turn  sync.Mutex        // held by the flight that is under way
 
 	mu   sync.Mutex
@@ -36,6 +38,14 @@ type flight struct {
 	landed chan struct{} // closed when all calls are answered
 }
 
+// companion has something to send now and then, and adds it to flights.
+type companion interface {
+	// board is asked at each departure; nil for nothing.
+	board(flying []*call) *call
+	// landed tells that the call was answered.
+	landed(*call)
+}
+
 func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer {
 	return &coalescer{rdb: rdb, texts: texts}
 }
@@ -44,7 +54,7 @@ func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer
 // when ctx has ended: then nobody knows what became of them, and they must not
 // be looked at any more. A leader stays as long as the most patient of those
 // aboard, at most ioTimeout. Nudges are sent after the calls, those of one
-// flight once.
+// flight once. Without calls it asks for a flight of the companion.
 func (c *coalescer) send(ctx context.Context, n nudges, calls ...*call) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -86,6 +96,7 @@ func (c *coalescer) lead(f *flight) {
 	defer close(f.landed)
 	c.turn.Lock()
 	defer c.turn.Unlock()
+	runtime.Gosched() // who is about to come aboard does so now
 	c.mu.Lock()
 	if c.open == f {
 		c.open = nil
@@ -94,6 +105,12 @@ func (c *coalescer) lead(f *flight) {
 	ctx, cancel := context.WithDeadline(context.Background(), f.until)
 	defer cancel()
 	sendings := fold(ctx, append(f.calls, f.nudges.calls()...))
+	if c.also != nil {
+		if own := c.also.board(f.calls); own != nil {
+			sendings = append(sendings, sending{plainCmd(ctx, own), []*call{own}})
+			defer c.also.landed(own)
+		}
+	}
 	cmds := make([]*redis.Cmd, len(sendings))
 	for i, s := range sendings {
 		cmds[i] = s.cmd

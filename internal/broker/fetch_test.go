@@ -22,7 +22,7 @@ func (r *rig) queued() []string {
 }
 
 func (r *rig) fetcher() *fetcher {
-	f := newFetcher(r.rdb, "default", newSlots(10), newWaiter(r.rdb), r.Client.log)
+	f := newFetcher(r.rdb, asynqContract().texts, "default", newSlots(10), r.Client.log)
 	r.t.Cleanup(f.close)
 	return f
 }
@@ -126,9 +126,13 @@ func TestFetchedTaskIsGone(t *testing.T) {
 func TestSlots(t *testing.T) {
 	s := newSlots(3)
 	at := time.Now().Add(time.Hour)
-	want := func(free int) {
+	want := func(free int, acks ...string) {
 		t.Helper()
-		if got := s.free(); got != free {
+		var calls []*call
+		for _, id := range acks {
+			calls = append(calls, &call{op: opDone, args: []any{id}})
+		}
+		if got := s.free(calls); got != free {
 			t.Errorf("%d are free, want %d", got, free)
 		}
 	}
@@ -139,6 +143,7 @@ func TestSlots(t *testing.T) {
 	s.begin("a")
 	s.end("a", at)
 	want(1) // its acknowledgement is under way
+	want(2, "a", "unknown")
 	if due, ok := s.due("a"); !ok || due != dueAt(at) {
 		t.Errorf("it comes again at %v, %v", due, ok)
 	}
@@ -146,16 +151,82 @@ func TestSlots(t *testing.T) {
 	want(2)
 	s.hand("c")
 	s.hand("d")
-	want(1) // asynq asks, so there is one
+	want(0)
+	s.review()
+	want(0)
 	// Of these asynq made no use, but one runs.
 	s.begin("d")
 	for _, slot := range s.taken {
 		slot.since = slot.since.Add(-2 * slotDoubt)
 	}
+	s.review()
 	want(2)
 	s.end("b", at) // it is not counted any more
 	s.begin("b")
 	want(2)
+}
+
+// TestFetchAhead: an acknowledgement brings the next task along, as long as the
+// queue has some.
+func TestFetchAhead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	s := r.server(handler(nil), nil)
+	defer r.shutdown(s)
+	layer := s.layers[0]
+	ts := make([]job.Task, 11)
+	for i := range ts {
+		ts[i] = durable()
+	}
+	r.dispatch(ts...)
+	before := r.queued()
+	take := func() {
+		t.Helper()
+		if _, err := layer.fetcher.dequeue(bound(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acknowledge := func(task job.Task, ahead int) {
+		t.Helper()
+		id := task.TaskID()
+		layer.slots.end(id, time.Time{})
+		keys := []string{
+			queueKey("default", stateActive), queueKey("default", "lease"), taskKey("default", id),
+			queueKey("default", "processed:2020-01-01"), queueKey("default", "processed"),
+		}
+		args := []any{id, time.Now().Add(time.Hour).Unix(), int64(1 << 62)}
+		scripts := r.scripts()
+		if err := layer.acks.send(bound(t), opDone, sha(t, opDone), keys, args).Err(); err != nil {
+			t.Fatal(err)
+		}
+		// One that Redis does not know yet is sent again.
+		if n := r.scripts() - scripts; n < 1 || n > 3 {
+			t.Errorf("%d scripts were sent", n)
+		}
+		if n := len(layer.fetcher.buffer); n != ahead {
+			t.Errorf("%d tasks were fetched ahead, want %d", n, ahead)
+		}
+	}
+	for range 10 {
+		take()
+	}
+	acknowledge(ts[0], 1)
+	take()
+	acknowledge(ts[1], 0) // asked once more
+	acknowledge(ts[2], 0) // and not any more
+	if layer.fetcher.hungry {
+		t.Error("an empty queue is asked on")
+	}
+	last := durable()
+	r.dispatch(last)
+	take()
+	again := durable()
+	r.dispatch(again)
+	layer.fetcher.close()
+	acknowledge(ts[3], 0)
+	if got := r.queued(); len(got) != 1 || got[0] != again.TaskID() {
+		t.Errorf("after the end the queue is %v, it was %v", got, before)
+	}
 }
 
 func TestDueTime(t *testing.T) {

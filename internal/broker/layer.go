@@ -20,16 +20,17 @@ type queueLayer struct {
 	acks    *acks
 	pipe    *coalescer
 	keeper  *keeper
+	hands   *hands
 }
 
 func newQueueLayer(rdb redis.UniversalClient, q Queue, c *contract, l *link, log *slog.Logger, lost prometheus.Counter) *queueLayer {
 	s := newSlots(q.Concurrency)
-	pipe := newCoalescer(rdb, c.texts)
-	f := newFetcher(rdb, q.Name, s, newWaiter(rdb), log)
+	f := newFetcher(rdb, c.texts, q.Name, s, log)
 	return &queueLayer{
-		queue: q.Name, ops: c.ops, slots: s, fetcher: f, pipe: pipe,
-		acks:   &acks{pipe: pipe, link: l, slots: s, queue: q.Name, log: log, lost: lost},
+		queue: q.Name, ops: c.ops, slots: s, fetcher: f, pipe: f.pipe,
+		acks:   &acks{pipe: f.pipe, link: l, slots: s, queue: q.Name, log: log, lost: lost},
 		keeper: newKeeper(rdb, q.Name, f.giveBackOld, log),
+		hands:  &hands{log: log},
 	}
 }
 
@@ -82,7 +83,8 @@ func (q *queueLayer) run(id string, handle func() (again time.Time, err error)) 
 	q.slots.begin(id)
 	var again time.Time
 	defer func() { q.slots.end(id, again) }() // also when the handler panics
-	var err error
-	again, err = handle()
-	return err
+	return q.hands.do(func() (err error) {
+		again, err = handle()
+		return err
+	})
 }

@@ -194,6 +194,9 @@ func (s *Server) stop() {
 		all.Go(srv.Shutdown)
 	}
 	all.Wait()
+	for _, layer := range s.layers {
+		layer.hands.close()
+	}
 	close(s.deaf)
 	s.hearing.Wait()
 }

@@ -10,19 +10,14 @@ import (
 // acknowledgement because its lease was.
 const slotDoubt = 5 * time.Second
 
-// gatherLimit is how long a fetch waits for slots that are about to be free.
-const gatherLimit = time.Millisecond
-
 // slots counts how many of a queue's handlers are busy. asynq keeps its own
 // count to itself: a slot is taken when a task is handed to it, and free again
 // when the task's acknowledgement has been answered.
 type slots struct {
-	size  int
-	freed chan struct{} // holds a token when a slot became free
+	size int
 
-	mu     sync.Mutex
-	taken  map[string]*slot // by task id
-	ending int              // of them, those whose handler has returned
+	mu    sync.Mutex
+	taken map[string]*slot // by task id
 }
 
 type slot struct {
@@ -40,52 +35,42 @@ const (
 )
 
 func newSlots(size int) *slots {
-	return &slots{size: size, freed: make(chan struct{}, 1), taken: map[string]*slot{}}
+	return &slots{size: size, taken: map[string]*slot{}}
 }
 
-// gather waits a moment for the acknowledgements that are under way: their
-// slots can be filled by the same fetch. It does not once half of the slots
-// are free.
-func (s *slots) gather() {
-	var limit <-chan time.Time
-	for {
-		s.mu.Lock()
-		enough := s.ending == 0 || 2*len(s.taken) <= s.size
-		s.mu.Unlock()
-		if enough {
-			return
-		}
-		if limit == nil {
-			limit = time.After(gatherLimit)
-		}
-		select {
-		case <-s.freed:
-		case <-limit:
-			return
-		}
-	}
-}
-
-// free is how many tasks asynq has room for: one at least, for it asks only
-// when it has.
-func (s *slots) free() int {
+// free is how many tasks asynq has room for once the acknowledgements are
+// answered.
+func (s *slots) free(acks []*call) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.taken) >= s.size {
-		for id, t := range s.taken {
-			if t.state != slotRunning && time.Since(t.since) > slotDoubt {
-				s.forget(id)
-			}
+	n := s.size - len(s.taken)
+	for _, c := range acks {
+		if _, ok := s.taken[c.task()]; ok {
+			n++
 		}
 	}
-	return max(s.size-len(s.taken), 1)
+	return n
+}
+
+// review frees slots that are in doubt. To be called when all seem taken and
+// asynq asks for a task, so that it has room.
+func (s *slots) review() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.taken) < s.size {
+		return
+	}
+	for id, t := range s.taken {
+		if t.state != slotRunning && time.Since(t.since) > slotDoubt {
+			delete(s.taken, id)
+		}
+	}
 }
 
 // hand notes that asynq was given the task.
 func (s *slots) hand(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(id) // it may have been here before
 	s.taken[id] = &slot{since: time.Now()}
 }
 
@@ -107,7 +92,6 @@ func (s *slots) end(id string, again time.Time) {
 		return
 	}
 	t.state, t.since = slotEnding, time.Now()
-	s.ending++
 	if !again.IsZero() {
 		t.due = dueAt(again)
 	}
@@ -129,13 +113,5 @@ func (s *slots) due(id string) (dueTime, bool) {
 func (s *slots) leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(id)
-	put(s.freed)
-}
-
-func (s *slots) forget(id string) {
-	if t, ok := s.taken[id]; ok && t.state == slotEnding {
-		s.ending--
-	}
 	delete(s.taken, id)
 }

@@ -29,13 +29,17 @@ type Run struct {
 func (w *Worker) newRun(parent context.Context, j job.Job, deadline time.Duration) (run *Run, closeRun func()) {
 	ctx, end := context.WithCancelCause(parent)
 	unhook := context.AfterFunc(w.halted, func() { end(ErrShutdown) })
-	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("%w of %s", ErrDeadline, deadline))
-	run = &Run{
-		Job: j, ctx: ctx, end: end,
-		Log: w.log.With("job", j.ID, "type", j.Type, "run", j.Runs),
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, overrun(deadline))
+	run = &Run{Job: j, ctx: ctx, end: end}
+	run.Log = slog.New(runLog{w.log.Handler(), run})
 	return run, func() { unhook(); cancel(); end(nil) }
 }
+
+// overrun is ErrDeadline with the deadline that an attempt exceeded.
+type overrun time.Duration
+
+func (o overrun) Error() string { return fmt.Sprintf("%v of %v", ErrDeadline, time.Duration(o)) }
+func (overrun) Unwrap() error   { return ErrDeadline }
 
 // Attempt is the attempt's number, from 1: how many the job will have been
 // charged with if this one counts.
