@@ -161,7 +161,7 @@ func (a *App) openStore(ctx context.Context) error {
 func (a *App) buildJobs(context.Context) error {
 	a.broker = broker.NewClient(broker.Options{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
-		Margin: a.cfg.Work.StopGrace + work.SettleBudget,
+		Margin: work.TurnPatience + a.cfg.Work.StopGrace + work.SettleBudget,
 		Log:    a.log, Metrics: a.reg, Plain: a.cfg.Broker.Plain,
 	})
 	a.jobs = job.NewService(job.Options{
@@ -295,8 +295,14 @@ func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
 	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker}
+	limits := limit.NewFleet(a.redis, a.cfg.Limit.Jobs, a.log)
+	if err := a.reg.Register(limits); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	limits.Start()
+	a.life.onStop("limits", partLimit, func(context.Context) error { limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
-		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types,
+		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: limits,
 		Handlers: append(work.Builtin(a.sender), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
@@ -310,8 +316,8 @@ func (a *App) startWorker() error {
 	})
 	worker.Start()
 	// Bounded by itself; the limit is above what it can take.
-	limit := a.cfg.Work.ShutdownLimit + a.cfg.Work.StopGrace + work.SettleBudget + partLimit
-	a.life.onStop("worker", limit, func(ctx context.Context) error {
+	bound := a.cfg.Work.ShutdownLimit + a.cfg.Work.StopGrace + work.SettleBudget + partLimit
+	a.life.onStop("worker", bound, func(ctx context.Context) error {
 		server.Quiet()
 		err := worker.Shutdown(ctx)
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), partLimit)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
@@ -71,6 +72,11 @@ func (c Config) check(r Role) error {
 	}
 	if r.Worker && c.Mail.URL == "" && !r.CatchMail {
 		errs = append(errs, errors.New("SMTP_URL must name the mail server, smtp://user:password@host:port; only postrider dev does without, and catches the mails"))
+	}
+	for _, queue := range c.Limit.Jobs.Queues() {
+		if !slices.Contains(c.Broker.Queues.Names(), queue) {
+			errs = append(errs, fmt.Errorf("POSTRIDER_LIMITS names the queue %s, which POSTRIDER_QUEUES does not have", queue))
+		}
 	}
 	if r.API {
 		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))

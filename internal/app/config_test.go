@@ -27,6 +27,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"worker without a mail server", Worker, []string{postgres}, []string{"SMTP_URL"}},
 		{"worker with a conversation longer than the attempt", Worker, []string{postgres, smtp, "POSTRIDER_SMTP_TIMEOUT=5m"}, []string{"POSTRIDER_SMTP_TIMEOUT"}},
 		{"worker killed before its limit", Worker, []string{postgres, smtp, "POSTRIDER_CONTAINER_GRACE=30s"}, []string{"POSTRIDER_CONTAINER_GRACE"}},
+		{"worker with limits", Worker, []string{postgres, smtp, "POSTRIDER_LIMITS=queue:bulk=100/s,domain:gmail.com=20/s"}, nil},
+		{"worker with a limit on no queue", Worker, []string{postgres, smtp, "POSTRIDER_LIMITS=queue:bluk=100/s"}, []string{"POSTRIDER_LIMITS", "bluk"}},
 		{"scheduler", Scheduler, []string{postgres}, nil},
 		{"scheduler on SQLite", Scheduler, []string{"DATABASE_URL=sqlite:x.db"}, []string{"DATABASE_URL"}},
 		{"serve on SQLite", Serve, []string{smtp}, nil},

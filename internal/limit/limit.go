@@ -1,8 +1,13 @@
-// Package limit keeps fleet-wide rates: one budget a key over all processes,
-// counted in Redis by the generic cell rate algorithm.
+// Package limit keeps limits over all processes, in Redis. What must not wait
+// and what can are two things:
 //
-// A limit protects; it is no promise. While Redis is away or slow everything is
-// allowed, which a metric counts and one log line an outage tells.
+// A Limiter answers a request now. It counts one budget a key by the generic
+// cell rate algorithm. It protects and is no promise: while Redis is away or
+// slow everything is allowed, which a metric counts and one log line an outage
+// tells.
+//
+// A Fleet gives a job its turn. It keeps the rates and the concurrency of
+// POSTRIDER_LIMITS exactly, and lets nobody through while Redis is away.
 package limit
 
 import (
@@ -30,10 +35,11 @@ const (
 	keyPrefix = "postrider:"
 )
 
-// Config holds the API's limits.
+// Config holds the limits: the API's, and those on jobs.
 type Config struct {
 	Key  Rate `env:"POSTRIDER_RATE_LIMIT_KEY" envDefault:"6000/m" help:"requests that one API key may make, over all api processes: such as 100/s, 6000/m, 100000/h or off; unused ones add up to one such period's worth"`
 	Addr Rate `env:"POSTRIDER_RATE_LIMIT_ADDR" envDefault:"3000/m" help:"requests that may come from one address, in the same form"`
+	Jobs Rules `env:"POSTRIDER_LIMITS" help:"limits on jobs over all workers, which wait for their turn without an attempt being charged: jobs of a queue that begin or that run at a time, mails to a recipient's domain; such as queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m"`
 }
 
 // Limiter answers whether something may happen now. It is safe for concurrent

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/tasks"
 )
@@ -19,6 +20,9 @@ func Builtin(sender *mail.Sender) []Binding {
 // same mail: one Message-ID, one Date.
 func Email(sender *mail.Sender) Binding {
 	return On(tasks.EmailSend, func(ctx context.Context, run *Run, e *tasks.Email) job.Outcome {
+		if o, early := run.early(limit.OfRecipient(e.Rcpt)); early {
+			return o
+		}
 		receipt, err := sender.Send(ctx, message(run, e), run.PointOfNoReturn)
 		if err != nil {
 			return mailOutcome(err)

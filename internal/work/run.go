@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
 )
 
 // Run is one attempt at a job, as its handler sees it.
@@ -18,10 +19,11 @@ type Run struct {
 	// Log bears the ids of job and run.
 	Log *slog.Logger
 
-	ctx   context.Context // ends with the attempt; its cause says why
-	end   context.CancelCauseFunc
-	fence func(ctx context.Context, run job.RunRef) error // nil for an ephemeral job
-	past  atomic.Bool                                     // the point of no return
+	limits *limit.Fleet
+	ctx    context.Context // ends with the attempt; its cause says why
+	end    context.CancelCauseFunc
+	fence  func(ctx context.Context, run job.RunRef) error // nil for an ephemeral job
+	past   atomic.Bool                                     // the point of no return
 }
 
 // newRun begins an attempt that lasts until the deadline, parent's end or the
@@ -30,7 +32,7 @@ func (w *Worker) newRun(parent context.Context, j job.Job, deadline time.Duratio
 	ctx, end := context.WithCancelCause(parent)
 	unhook := context.AfterFunc(w.halted, func() { end(ErrShutdown) })
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, overrun(deadline))
-	run = &Run{Job: j, ctx: ctx, end: end}
+	run = &Run{Job: j, limits: w.limits, ctx: ctx, end: end}
 	run.Log = slog.New(runLog{w.log.Handler(), run})
 	return run, func() { unhook(); cancel(); end(nil) }
 }

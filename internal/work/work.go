@@ -14,15 +14,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/tasks"
 )
 
-// Options are what a Worker is made of; all are needed.
+// Options are what a Worker is made of; all are needed but Limits.
 type Options struct {
 	Config   Config
 	Runner   job.Runner
 	Types    *tasks.Catalogue
 	Handlers []Binding
+	Limits   *limit.Fleet // on queues; nil for none
 	// Name tells this worker from all others, in jobs and events too.
 	Name    string
 	Log     *slog.Logger
@@ -39,10 +41,13 @@ type Worker struct {
 	log      *slog.Logger
 	metrics  *metrics
 
+	limits            *limit.Fleet
 	leases            *leases
 	claims, settlings outage
 	gate              *gate // Handle calls are inside
 
+	open   context.Context // ends when nothing new may begin
+	shut   context.CancelFunc
 	halted context.Context // ends when handlers must stop
 	halt   context.CancelFunc
 	life   context.Context // ends when nothing may be asked of the store any more
@@ -64,14 +69,19 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Limits == nil {
+		o.Limits = limit.NewFleet(nil, nil, o.Log)
+	}
 	w := &Worker{
 		cfg: o.Config, name: o.Name, runner: o.Runner, handlers: handlers, log: log,
 		metrics:   newMetrics(o.Metrics),
+		limits:    o.Limits,
 		leases:    newLeases(o.Runner, o.Config.StopGrace, log),
 		claims:    outage{log: log, what: "claiming jobs"},
 		settlings: outage{log: log, what: "recording outcomes"},
 		gate:      newGate(),
 	}
+	w.open, w.shut = context.WithCancel(context.Background())
 	w.halted, w.halt = context.WithCancel(context.Background())
 	w.life, w.die = context.WithCancel(context.Background())
 	return w, nil
@@ -96,6 +106,11 @@ func (w *Worker) Handle(ctx context.Context, t job.Task) job.Verdict {
 		return again(minPause, "stopping")
 	}
 	defer w.gate.leave()
+	leave, refused := w.turn(t)
+	if leave == nil {
+		return refused
+	}
+	defer leave()
 	if t.Dispatch == 0 {
 		return w.handleEphemeral(ctx, t)
 	}
@@ -135,6 +150,7 @@ func (w *Worker) Shutdown(ctx context.Context) error {
 
 func (w *Worker) shutdown(ctx context.Context) error {
 	w.gate.close()
+	w.shut()
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ShutdownLimit)
 	defer cancel()
 	if !w.emptied(ctx) {
