@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/postrider/postrider/bench/peers"
+	"github.com/postrider/postrider/internal/app"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -56,6 +57,9 @@ func contest(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 		return err
 	}
 	defer stop()
+	if strings.HasPrefix(args[0], "postrider") {
+		defer app.FloorHeap()() // as Postrider's own programs do
+	}
 	if args[0] == "postrider-http" {
 		return peers.ServeHTTP(ctx, spec, in, out)
 	}

@@ -50,6 +50,7 @@ func Main(ctx context.Context, role Role, sys System, args []string) int {
 // Run is the life of a process: it reads the settings, starts the role, waits
 // until ctx ends (a signal, to main) and stops. It returns the exit code.
 func Run(ctx context.Context, role Role, sys System) int {
+	defer FloorHeap()()
 	cfg, report, err := Load(role, sys.Environ)
 	log := telemetry.NewLogger(sys.Stderr, cfg.Log)
 	if code := complain(sys, log, report, err); code != exitOK {
