@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test-deps test test-all bench check generate vulncheck
+.PHONY: help run build test-deps test test-all chaos bench check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -31,6 +31,9 @@ test: test-deps ## run the tests; minutes on two cores
 
 test-all: test-deps ## run the full matrix; takes long
 	POSTRIDER_TEST_ALL=1 $(TEST) -timeout 2h ./...
+
+chaos: test-deps ## kill every part under load, about eight minutes, and print what came of it
+	POSTRIDER_TEST_ALL=1 go test -count=1 -v -timeout 30m -run '^TestChaos$$' ./internal/chaos
 
 bench: ## measure against peers; takes long (BENCH='-list' shows what there is)
 	cd bench && go run . $(BENCH)

@@ -50,6 +50,7 @@ var may = map[string][]string{
 
 	// For tests only.
 	"internal/testkit":               {},
+	"internal/chaos":                 {"internal/testkit"},
 	"internal/job/jobtest":           {"internal/job", "internal/inbox", "tasks"},
 	"internal/schedule/scheduletest": {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
@@ -57,7 +58,7 @@ var may = map[string][]string{
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/job/jobtest", "internal/schedule/scheduletest"}
+var forTests = []string{"internal/testkit", "internal/chaos", "internal/job/jobtest", "internal/schedule/scheduletest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {

@@ -28,7 +28,7 @@ func (s *SMTP) Transactions() []SMTPTransaction {
 }
 
 // Judge has f decide about each recipient, by its bare address, that no action
-// is scripted for: false takes it. f is called from the sessions' goroutines.
+// is scripted for: false takes it, and so does a nil f. f is called from the sessions' goroutines.
 func (s *SMTP) Judge(f func(recipient string) (SMTPAction, bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,13 +45,12 @@ func (s *SMTP) judged(recipient string) (SMTPAction, bool) {
 	return f(recipient)
 }
 
-// Honest takes back all that On, Once and Judge have set.
+// Honest takes back all that On and Once have set.
 func (s *SMTP) Honest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.always)
 	clear(s.once)
-	s.judge = nil
 }
 
 func (c *smtpSession) beginEntry() {

@@ -21,6 +21,9 @@ func TestSMTPJournal(t *testing.T) {
 	if err := send("<2@x>", "nobody@example.com"); err == nil {
 		t.Error("a refused recipient was taken")
 	}
+	s.Judge(nil)
+	s.On(SMTPAtConnect, SMTPClose())
+	s.Once(SMTPAtMail, SMTPClose())
 	s.Honest()
 	s.Once(SMTPAtDot, SMTPClose().Accepting(), SMTPReply(451, "4.3.0 later"))
 	for range 2 {

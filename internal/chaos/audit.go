@@ -1,0 +1,195 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+// audit counts what has become of everything, by the client's own record, the
+// mail server's and the rows in SQL.
+func (h *harness) audit(unsettled []string) Report {
+	h.t.Helper()
+	record := h.stream.record()
+	r := Report{
+		Name: h.plan.Name, Faults: h.faults, Accepted: len(record), Unanswered: h.stream.unanswered,
+		Recovery: map[bar]time.Duration{},
+	}
+	h.auditJobs(&r, record, unsettled)
+	h.auditMails(&r)
+	h.auditRuns(&r)
+	r.Slots, r.SlotsMissed, r.SlotsDoubled = h.slots()
+	for _, m := range h.marks {
+		r.Recovery[m.bar] = max(r.Recovery[m.bar], h.recovery(m))
+	}
+	return r
+}
+
+// auditJobs compares what each accepted job was to come to with what it came
+// to. A mail that is done must have been taken by the mail server, a
+// notification must be in its stream.
+func (h *harness) auditJobs(r *Report, record []accepted, unsettled []string) {
+	h.t.Helper()
+	states := map[string]string{}
+	h.query(`SELECT id, state FROM jobs`, func(scan func(...any) error) error {
+		var id, state string
+		err := scan(&id, &state)
+		states[id] = state
+		return err
+	})
+	taken := h.taken()
+	for _, a := range record {
+		state := states[a.id]
+		mail := strings.Contains(a.kind, "mail")
+		switch {
+		case state == "held":
+			r.Held++
+		case state != a.want, slices.Contains(unsettled, a.id), mail && a.want == "done" && taken[a.id] == 0:
+			r.Lost++
+			h.describe(a, state)
+		case a.want == "failed":
+			r.FailedAsMeant++
+		default:
+			r.Done++
+		}
+	}
+	// Each request names its job by a text of its own, so that a job which no
+	// answer told of is found too.
+	strangers := h.count(`SELECT count(*) FROM jobs WHERE accepted_by NOT LIKE 'schedule:%'`) - len(record)
+	r.TwoJobs = h.stream.twice + max(0, strangers-h.stream.unanswered)
+	r.Notifications = h.count(`SELECT count(*) FROM jobs j LEFT JOIN notifications n ON n.id = j.id
+			WHERE j.type = 'notification:send' AND (j.state = 'done') <> (n.id IS NOT NULL)`) +
+		h.count(`SELECT count(*) - count(DISTINCT message) FROM notifications WHERE stream LIKE 'user:%'`) +
+		h.count(`SELECT count(*) FROM (SELECT stream FROM notifications GROUP BY stream
+			HAVING max(seq) <> count(*) OR min(seq) <> 1) AS gaps`)
+}
+
+// auditMails looks for mails that were taken twice. Each time must be owned up
+// to by an event of its job that says ambiguous.
+func (h *harness) auditMails(r *Report) {
+	h.t.Helper()
+	ambiguous := h.tally(`SELECT job_id, count(*) FROM job_events WHERE code = 'ambiguous' GROUP BY job_id`)
+	for id, n := range h.taken() {
+		if n < 2 {
+			continue
+		}
+		r.MailsTwice += n - 1
+		r.MailsFlagged += min(n-1, ambiguous[id])
+		if n-1 > ambiguous[id] {
+			h.tell("mail %s was taken %d times, %d runs of its job are ambiguous:%s", id, n, ambiguous[id], h.history(id))
+		}
+	}
+}
+
+// auditRuns looks for runs that begin after their job had its outcome, or
+// while another goes on.
+func (h *harness) auditRuns(r *Report) {
+	h.t.Helper()
+	again := h.ids(`SELECT DISTINCT s.job_id FROM job_events s WHERE s.kind = 'started' AND EXISTS (
+		SELECT 1 FROM job_events f WHERE f.job_id = s.job_id AND f.seq < s.seq
+		AND f.state IN ('done', 'failed', 'cancelled', 'expired', 'suppressed'))`)
+	overlaps := h.ids(`SELECT DISTINCT job_id FROM (
+		SELECT job_id, kind, lag(kind) OVER (PARTITION BY job_id ORDER BY seq) AS before
+		FROM job_events WHERE kind IN ('started', 'settled', 'died')) AS runs
+		WHERE kind = 'started' AND before = 'started'`)
+	over := h.tally(`SELECT job_id, min(at) FROM job_events WHERE kind = 'settled' AND state IN ('done', 'failed')
+		GROUP BY job_id`)
+	byMail, afterwards := h.conversations(h.mail.Transactions(), over)
+	r.RunAgain = len(union(again, afterwards))
+	r.AtOnce = len(union(overlaps, byMail))
+	for _, id := range union(union(again, afterwards), union(overlaps, byMail)) {
+		h.tell("job %s ran again after its outcome, or twice at once:%s", id, h.history(id))
+	}
+}
+
+// conversations is the mail server's own sight: the jobs of which two attempts
+// went on at once, and those with an attempt that began after the outcome, of
+// which over has the time in milliseconds.
+//
+// An attempt of a worker that was suspended ends with the last that was heard
+// of it before: its connection stays open, but it does nothing.
+func (h *harness) conversations(all []testkit.SMTPTransaction, over map[string]int) (atOnce, afterwards []string) {
+	busy := map[string]time.Time{} // until when the latest of a job's attempts went on
+	for _, tx := range all {
+		id, ours := jobOf(tx.MessageID)
+		if !ours {
+			continue
+		}
+		if at, ok := over[id]; ok && tx.Began.UnixMilli() > int64(at) {
+			afterwards = append(afterwards, id)
+		}
+		if before, ok := busy[id]; ok && before.After(tx.Began) {
+			atOnce = append(atOnce, id)
+		}
+		if ended := h.ended(tx); ended.After(busy[id]) {
+			busy[id] = ended
+		}
+	}
+	return atOnce, afterwards
+}
+
+// ended is when an attempt ended.
+func (h *harness) ended(tx testkit.SMTPTransaction) time.Time {
+	for _, s := range h.stopped {
+		if tx.Began.Before(s.from) && (tx.Ended.IsZero() || tx.Ended.After(s.from)) && !tx.Heard.After(s.from) {
+			return tx.Heard
+		}
+	}
+	if tx.Ended.IsZero() {
+		return time.Now()
+	}
+	return tx.Ended
+}
+
+// taken counts by job the mails that the mail server took responsibility for.
+func (h *harness) taken() map[string]int {
+	out := map[string]int{}
+	for _, m := range h.mail.Mails() {
+		if id, ours := jobOf(m.MessageID); ours {
+			out[id]++
+		} else {
+			h.t.Errorf("the mail server has a mail with the Message-ID %s", m.MessageID)
+		}
+	}
+	return out
+}
+
+// jobOf is the job that a Message-ID is made from.
+func jobOf(messageID string) (id string, ok bool) {
+	id, ok = strings.CutSuffix(messageID, "@localhost>")
+	return strings.TrimPrefix(id, "<"), ok
+}
+
+// described bounds how many lost jobs are told of one by one.
+const described = 5
+
+func (h *harness) describe(a accepted, state string) {
+	if h.described++; h.described > described {
+		return
+	}
+	h.tell("lost: a %s, job %s, accepted %s, must be %s and is %q:%s", a.kind, a.id, a.at.Format(time.StampMilli), a.want, state, h.history(a.id))
+}
+
+// history is a job's events, a line each.
+func (h *harness) history(id string) string {
+	var b strings.Builder
+	h.query(`SELECT at, kind, state, run, worker, code, message FROM job_events WHERE job_id = $1 ORDER BY seq`,
+		func(scan func(...any) error) error {
+			var at int64
+			var run int
+			var kind, state, worker, code, message string
+			err := scan(&at, &kind, &state, &run, &worker, &code, &message)
+			fmt.Fprintf(&b, "\n    %6.1fs %s → %s, run %d of %s %s %s", time.UnixMilli(at).Sub(h.began).Seconds(), kind, state, run, worker, code, message)
+			return err
+		}, id)
+	return b.String()
+}
+
+func union(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}

@@ -1,0 +1,76 @@
+package chaos_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/postrider/postrider/internal/chaos"
+	"github.com/postrider/postrider/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestChaos is the short form; with POSTRIDER_TEST_ALL=1, as `make chaos` and
+// `make test-all` run it, it is the long one. POSTRIDER_CHAOS_SEED repeats the
+// draws of a run.
+func TestChaos(t *testing.T) {
+	programs := chaos.Build(t)
+	single := func(t *testing.T) chaos.Engine {
+		return chaos.Engine{Single: testkit.Redis(t, "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction")}
+	}
+	if os.Getenv("POSTRIDER_TEST_ALL") == "" {
+		run(t, programs, scene{"single Redis, short", single, chaos.Short(), 30})
+		return
+	}
+	run(t, programs,
+		scene{"single Redis", single, chaos.Long(), 50},
+		scene{"Sentinel", func(t *testing.T) chaos.Engine { return chaos.Engine{Sentinel: testkit.Sentinel(t)} }, chaos.Failover(), 50},
+		scene{"Cluster", func(t *testing.T) chaos.Engine { return chaos.Engine{Cluster: testkit.Cluster(t, 3)} }, chaos.Shards(), 50},
+	)
+}
+
+type scene struct {
+	name   string
+	engine func(*testing.T) chaos.Engine
+	acts   []chaos.Act
+	rate   int
+}
+
+func run(t *testing.T, programs chaos.Programs, scenes ...scene) {
+	t.Helper()
+	seed := seed(t)
+	var reports []chaos.Report
+	for _, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
+			r := chaos.Run(t, chaos.Plan{
+				Name: s.name, Programs: programs, Engine: s.engine(t), Seed: seed,
+				Acts: s.acts, Rate: s.rate, Settle: 3 * time.Minute,
+			})
+			reports = append(reports, r)
+			for _, breach := range r.Breaches() {
+				t.Error(breach)
+			}
+		})
+	}
+	if err := chaos.WriteTable(os.Stdout, reports...); err != nil {
+		t.Error(err)
+	}
+}
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	given := os.Getenv("POSTRIDER_CHAOS_SEED")
+	if given == "" {
+		return rand.Uint64()
+	}
+	n, err := strconv.ParseUint(given, 10, 64)
+	if err != nil {
+		t.Fatalf("POSTRIDER_CHAOS_SEED: %v", err)
+	}
+	return n
+}
