@@ -214,9 +214,9 @@ func (f *Fleet) take(ctx context.Context, d *door, id string) (time.Duration, er
 	ctx, cancel := context.WithTimeout(ctx, fleetAnswer)
 	defer cancel()
 	// What begins is a little later than what was allowed to: the window is
-	// made 2 % longer, so that the rate is kept where it is felt, and the jobs'
+	// made 5 % longer, so that the rate is kept where it is felt, and the jobs'
 	// own times 1 % further apart, so that one in time finds room.
-	window := d.pace.window + d.pace.window/50
+	window := d.pace.window + d.pace.window/20
 	gap := (window + d.pace.window/100) / time.Duration(d.pace.starts)
 	wait, err := takeScript.Run(ctx, f.rdb, []string{d.starts, d.slots}, d.pace.starts, window.Microseconds(),
 		float64(gap)/float64(time.Microsecond), id, brief.Microseconds(), lapse.Microseconds()).Int64()
