@@ -83,6 +83,7 @@ func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, 
 		reg: telemetry.NewRegistry(), health: telemetry.NewHealth(log), keys: auth.NewKeys(cfg.Auth),
 	}
 	a.life.log = log
+	a.reg.MustRegister(telemetry.Checks(a.health))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))

@@ -45,6 +45,42 @@ func TestLogger(t *testing.T) {
 	}
 }
 
+// TestChecksMetric: scrapes in quick succession ask the checks once.
+func TestChecksMetric(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, broken := 0, errors.New("broken")
+		health := telemetry.NewHealth(slog.New(slog.DiscardHandler))
+		health.Add("database", telemetry.Required, func(context.Context) error { asked++; return nil })
+		health.Add("redis", telemetry.Degraded, func(context.Context) error { return broken })
+		reg := prometheus.NewPedanticRegistry()
+		reg.MustRegister(telemetry.Checks(health))
+		up := func() map[string]float64 {
+			families, err := reg.Gather()
+			if err != nil || len(families) != 1 {
+				t.Fatalf("%d metrics, %v", len(families), err)
+			}
+			found := map[string]float64{}
+			for _, m := range families[0].Metric {
+				found[m.Label[0].GetValue()] = m.Gauge.GetValue()
+			}
+			return found
+		}
+		for range 2 {
+			if got := up(); got["database"] != 1 || got["redis"] != 0 || len(got) != 2 {
+				t.Errorf("checks %v", got)
+			}
+		}
+		if asked != 1 {
+			t.Errorf("two scrapes asked %d times", asked)
+		}
+		broken = nil
+		time.Sleep(5 * time.Second)
+		if got := up(); got["redis"] != 1 {
+			t.Errorf("checks %v", got)
+		}
+	})
+}
+
 func TestFormat(t *testing.T) {
 	var f telemetry.Format
 	if err := f.UnmarshalText([]byte("json")); err != nil || f != telemetry.JSON {
