@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/work"
 	"github.com/postrider/postrider/tasks"
@@ -23,7 +25,7 @@ func newPostriderMail(ctx context.Context, spec Spec) (Queue, error) {
 		Config: mail.Config{
 			URL: "smtp://" + spec.SMTP + "?tls=none", From: "Bench <bench@example.com>", Timeout: 20 * time.Second,
 		},
-		Connections: 100, Log: quiet(),
+		Senders: 100, Log: quiet(), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the sender: %w", err)

@@ -209,7 +209,7 @@ func (a *App) openMail(ctx context.Context) (err error) {
 		cfg.URL = "smtp://" + l.Addr().String() + "?tls=none"
 	}
 	// No more mails are on their way at once than jobs run.
-	a.sender, err = mail.New(mail.Options{Config: cfg, Connections: a.cfg.Broker.Queues.Concurrency(), Log: a.log})
+	a.sender, err = mail.New(mail.Options{Config: cfg, Senders: a.cfg.Broker.Queues.Concurrency(), Log: a.log, Metrics: a.reg})
 	if err != nil {
 		return err
 	}

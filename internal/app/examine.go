@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/store"
@@ -167,16 +169,21 @@ func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
 		e.add("mail", Fine, "mails are caught and shown at /dev/mail", "")
 		return
 	}
-	sender, err := mail.New(mail.Options{Config: cfg.Mail, Connections: 1, Log: slog.New(slog.DiscardHandler)})
-	if err == nil {
-		defer sender.Close()
-		err = sender.Check(ctx)
-	}
+	sender, err := mail.New(mail.Options{
+		Config: cfg.Mail, Senders: 1, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
 	if err != nil {
-		e.add("mail", Fails, err.Error(), "correct SMTP_URL, or ask who runs the mail server")
+		e.add("mail", Fails, err.Error(), "correct SMTP_URL")
 		return
 	}
-	e.add("mail", Fine, "the server lets us in", "")
+	defer sender.Close()
+	for _, c := range sender.Check(ctx) {
+		if c.Err != nil {
+			e.add("mail "+c.Provider, Fails, c.Err.Error(), "correct SMTP_URL, or ask who runs the mail server")
+			continue
+		}
+		e.add("mail "+c.Provider, Fine, "the server lets us in", "")
+	}
 	if strings.HasSuffix(cfg.Mail.From, "@localhost>") {
 		e.add("mail", Warns, "MAIL_FROM is not set: few servers take mail from "+cfg.Mail.From, "set MAIL_FROM to an address of yours")
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/testkit"
 )
 
@@ -42,14 +44,14 @@ func BenchmarkSend(b *testing.B) {
 							URL:  strings.Replace(srv.URL(), srv.Addr(), addr, 1),
 							From: "Shop <shop@example.com>", Timeout: time.Minute,
 						},
-						Connections: place.connections, Log: testkit.Logger(b),
+						Senders: place.connections, Log: testkit.Logger(b), Metrics: prometheus.NewRegistry(),
 					})
 					if err != nil {
 						b.Fatal(err)
 					}
 					defer sender.Close()
-					sender.provider.tls.RootCAs = srv.Roots()
-					sender.provider.pool.wear.messages = way.messages
+					sender.providers[0].tls.RootCAs = srv.Roots()
+					sender.providers[0].pool.wear.messages = way.messages
 					measureSends(b, sender, place.connections)
 				})
 			}

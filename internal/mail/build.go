@@ -26,10 +26,12 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 // letter is a message ready for the wire.
 type letter struct {
 	from, rcpt string // paths with angle brackets
-	messageID  string
-	raw        []byte
-	wire       []byte // raw as DATA has it
-	utf8       bool   // needs SMTPUTF8 (RFC 6531)
+	// The addresses' domains, lower case.
+	fromDomain, rcptDomain string
+	messageID              string
+	raw                    []byte
+	wire                   []byte // raw as DATA has it
+	utf8                   bool   // needs SMTPUTF8 (RFC 6531)
 }
 
 // Build renders the message as RFC 5322 bytes with CRLF line ends, all ASCII
@@ -83,7 +85,11 @@ func buildLetter(m Message) (letter, error) {
 	if err := checkLines(raw.Bytes()); err != nil {
 		return l, err
 	}
-	l = letter{from: path(from), rcpt: path(rcpt), messageID: "<" + messageID + ">", raw: raw.Bytes(), wire: stuffed(raw.Bytes())}
+	l = letter{
+		from: path(from), rcpt: path(rcpt),
+		fromDomain: strings.ToLower(domainOf(from)), rcptDomain: strings.ToLower(domainOf(rcpt)),
+		messageID: "<" + messageID + ">", raw: raw.Bytes(), wire: stuffed(raw.Bytes()),
+	}
 	// Bodies are transfer-encoded, so what is not ASCII is an address.
 	l.utf8 = !isASCII(l.raw) || !isASCII(l.from) || !isASCII(l.rcpt)
 	return l, nil

@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -20,11 +21,14 @@ const (
 	Permanent Kind = "permanent" // this message will never be taken
 	Ambiguous Kind = "ambiguous" // the final dot was on its way and no reply was read: the server may have it
 	Cancelled Kind = "cancelled" // the caller ended it, by ctx or by beforeDot; unwraps to the cause
+	Deferred  Kind = "deferred"  // no server was asked: come back after Error.After, at no attempt's cost
 )
 
 // The operations at which a conversation can fail: the values of Error.Op.
 const (
 	opBuild   = "build"
+	opChoose  = "choose"  // among the providers
+	opWait    = "wait"    // for a free connection
 	opConnect = "connect" // dial, greeting, EHLO
 	opTLS     = "tls"
 	opAuth    = "auth"
@@ -45,13 +49,15 @@ var errTimeout = errors.New("no answer within POSTRIDER_SMTP_TIMEOUT")
 // Error is the failure of one Send, Check or Build. It never holds a password.
 type Error struct {
 	Kind       Kind
-	Op         string // build connect tls auth reset mail rcpt data abort dot
-	Host       string // host:port of the server; empty for build
-	Code       int    // the SMTP reply code; 0 when there was no well-formed reply
-	Enhanced   string // the enhanced status code (RFC 3463), for example "5.1.1", or ""
-	Reply      string // the reply's text: printable, at most 512 bytes
-	BadAddress bool   // the recipient's address itself is the fault: do not write to it again
-	Err        error  // the cause, or an explanation of the reply; may be nil
+	Op         string        // build choose wait connect tls auth reset mail rcpt data abort dot
+	Provider   string        // its name in SMTP_URL; empty for build and choose
+	Host       string        // host:port of the server; likewise
+	Code       int           // the SMTP reply code; 0 when there was no well-formed reply
+	Enhanced   string        // the enhanced status code (RFC 3463), for example "5.1.1", or ""
+	Reply      string        // the reply's text: printable, at most 512 bytes
+	BadAddress bool          // the recipient's address itself is the fault: do not write to it again
+	After      time.Duration // of Deferred only
+	Err        error         // the cause, or an explanation of the reply; may be nil
 }
 
 // Error names the operation, the host and the reply or cause.
@@ -59,7 +65,11 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("mail " + e.Op)
 	if e.Host != "" {
-		b.WriteString(" at " + e.Host)
+		b.WriteString(" at ")
+		if !strings.HasPrefix(e.Host, e.Provider+":") {
+			b.WriteString(e.Provider + ", ")
+		}
+		b.WriteString(e.Host)
 	}
 	if e.Code != 0 {
 		b.WriteString(": " + strconv.Itoa(e.Code))
@@ -135,13 +145,25 @@ func refusal(op, host string, reply *textproto.Error) *Error {
 	return e
 }
 
-// goneStale tells the failures that speak of a connection, not of a message: no
-// reply or none that can be understood, 421 (RFC 5321 §3.8: the server closes
-// the channel), or a reset that was refused.
-func goneStale(ctx context.Context, err error) bool {
+// asError is the *Error in err, or nil.
+func asError(err error) *Error {
 	var e *Error
-	return errors.As(err, &e) && e.Kind == Temporary && ctx.Err() == nil &&
-		(e.Code == 0 || e.Code == 421 || e.Op == opReset)
+	errors.As(err, &e)
+	return e
+}
+
+// sessionFailed tells the failures that speak of the server or the connection
+// and not of the message: no session, no login, no reply or none that can be
+// understood, and 421 (RFC 5321 §3.8: the server closes the channel).
+func sessionFailed(e *Error) bool {
+	if e == nil || e.Kind != Temporary && e.Kind != Ambiguous {
+		return false
+	}
+	switch e.Op {
+	case opConnect, opTLS, opAuth, opReset:
+		return true
+	}
+	return e.Code == 0 || e.Code == 421 || loginCode(e.Code)
 }
 
 // loginCode tells the replies that only ever speak of authentication (RFC 4954

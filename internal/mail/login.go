@@ -14,10 +14,10 @@ import (
 // is temporary: see refusal.
 func (s *session) login(ctx context.Context) error {
 	p := s.provider
-	if p.server.user == "" {
+	if p.user == "" {
 		return nil
 	}
-	if _, err := s.client.GetTLSConnectionState(); err != nil && !p.server.loopback {
+	if _, err := s.client.GetTLSConnectionState(); err != nil && !p.loopback {
 		return p.refuse(Temporary, opAuth, "the connection is not encrypted: SMTP_URL has a password, which is sent unencrypted to a loopback host only")
 	}
 	offered, mechanisms := s.client.Extension("AUTH")
@@ -29,7 +29,7 @@ func (s *session) login(ctx context.Context) error {
 		return p.refuse(Temporary, opAuth, "the server offers none of SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN and CRAM-MD5, but %q", printable(mechanisms))
 	}
 	if err := s.client.Auth(auth); err != nil {
-		return p.failure(ctx, opAuth, p.server.redact(err))
+		return p.failure(ctx, opAuth, p.redact(err))
 	}
 	return nil
 }

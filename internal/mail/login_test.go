@@ -20,7 +20,7 @@ func TestTLSAndLogin(t *testing.T) {
 			t.Run(mechanism+"/"+name, func(t *testing.T) {
 				srv := testkit.NewSMTP(t, append(opts, testkit.SMTPLogin("ann@example.com", password, mechanism))...)
 				sender := newSender(t, srv, patience)
-				if err := sender.Check(t.Context()); err != nil {
+				if err := check(t, sender); err != nil {
 					t.Fatalf("check: %v", err)
 				}
 				if srv.Seen(testkit.SMTPAtMail) != 0 || srv.Seen(testkit.SMTPAtQuit) != 1 {
@@ -44,7 +44,7 @@ func TestWrongPassword(t *testing.T) {
 			srv := testkit.NewSMTP(t, testkit.SMTPLogin("ann", "right", mechanism))
 			sender := newSenderURL(t, srv, strings.Replace(srv.URL(), "right", "wr0ng-s3cret", 1), patience)
 			for name, err := range map[string]error{
-				"check": sender.Check(t.Context()),
+				"check": check(t, sender),
 				"send":  func() error { _, err := sender.Send(t.Context(), testMessage(), nil); return err }(),
 			} {
 				var e *Error
@@ -67,7 +67,7 @@ func TestServerEchoesPassword(t *testing.T) {
 	for _, echo := range []string{"AGFubgBzM2NyZXQ=", "czNjcmV0", "s3cret"} {
 		srv := testkit.NewSMTP(t, testkit.SMTPLogin("ann", "s3cret"))
 		srv.On(testkit.SMTPAtAuth, testkit.SMTPReply(500, "5.5.2 what is AUTH PLAIN "+echo))
-		err := newSender(t, srv, patience).Check(t.Context())
+		err := check(t, newSender(t, srv, patience))
 		if err == nil || strings.Contains(err.Error(), echo) || !strings.Contains(err.Error(), "***") {
 			t.Errorf("got %v", err)
 		}
@@ -78,17 +78,17 @@ func TestLoginImpossible(t *testing.T) {
 	t.Run("no AUTH", func(t *testing.T) {
 		srv := testkit.NewSMTP(t)
 		sender := newSenderURL(t, srv, strings.Replace(srv.URL(), "//", "//ann:s3cret@", 1), patience)
-		expectTemporary(t, sender.Check(t.Context()), opAuth, "no AUTH")
+		expectTemporary(t, check(t, sender), opAuth, "no AUTH")
 	})
 	t.Run("unknown mechanisms", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPLogin("ann", "s3cret", "GSSAPI"))
-		expectTemporary(t, newSender(t, srv, patience).Check(t.Context()), opAuth, "GSSAPI")
+		expectTemporary(t, check(t, newSender(t, srv, patience)), opAuth, "GSSAPI")
 	})
 	t.Run("not encrypted", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPLogin("ann", "s3cret"))
 		sender := newSender(t, srv, patience)
-		sender.provider.server.loopback, sender.provider.server.mode = false, tlsOptional
-		expectTemporary(t, sender.Check(t.Context()), opAuth, "not encrypted")
+		sender.providers[0].server.loopback, sender.providers[0].server.mode = false, tlsOptional
+		expectTemporary(t, check(t, sender), opAuth, "not encrypted")
 		if srv.Seen(testkit.SMTPAtAuth) != 0 {
 			t.Error("the password went out")
 		}
@@ -103,7 +103,7 @@ func TestCertificates(t *testing.T) {
 		t.Run(name+" refuses an unknown one", func(t *testing.T) {
 			srv := testkit.NewSMTP(t, append(opts, testkit.SMTPLogin("ann", "s3cret"))...)
 			sender := newSender(t, srv, patience)
-			sender.provider.tls.RootCAs = testkit.NewSMTP(t, testkit.SMTPOfferTLS()).Roots()
+			sender.providers[0].tls.RootCAs = testkit.NewSMTP(t, testkit.SMTPOfferTLS()).Roots()
 			_, err := sender.Send(t.Context(), testMessage(), nil)
 			expectTemporary(t, err, opTLS, "certificate")
 			if srv.Seen(testkit.SMTPAtAuth) != 0 {
@@ -114,13 +114,13 @@ func TestCertificates(t *testing.T) {
 	t.Run("starttls is not offered", func(t *testing.T) {
 		srv := testkit.NewSMTP(t)
 		sender := newSenderURL(t, srv, "smtp://"+srv.Addr()+"?tls=starttls", patience)
-		expectTemporary(t, sender.Check(t.Context()), opTLS, "tls=optional")
+		expectTemporary(t, check(t, sender), opTLS, "tls=optional")
 	})
 	t.Run("optional takes any, without a password", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPOfferTLS())
 		sender := newSenderURL(t, srv, "smtp://"+srv.Addr(), patience) // loopback: optional
-		sender.provider.tls.RootCAs = nil
-		sender.provider.server.loopback = false
+		sender.providers[0].tls.RootCAs = nil
+		sender.providers[0].server.loopback = false
 		if _, err := sender.Send(t.Context(), testMessage(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -131,9 +131,9 @@ func TestCertificates(t *testing.T) {
 	t.Run("optional checks it when a password follows", func(t *testing.T) {
 		srv := testkit.NewSMTP(t, testkit.SMTPOfferTLS(), testkit.SMTPLogin("ann", "s3cret"))
 		sender := newSenderURL(t, srv, fmt.Sprintf("smtp://ann:s3cret@%s?tls=optional", srv.Addr()), patience)
-		sender.provider.tls.RootCAs = nil
-		sender.provider.server.loopback = false
-		expectTemporary(t, sender.Check(t.Context()), opTLS, "certificate")
+		sender.providers[0].tls.RootCAs = nil
+		sender.providers[0].server.loopback = false
+		expectTemporary(t, check(t, sender), opTLS, "certificate")
 	})
 }
 
@@ -163,4 +163,10 @@ func expectTemporary(t *testing.T, err error, op, words string) {
 	if !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("%q is missing, or the password is there: %v", words, err)
 	}
+}
+
+// check is what Check says of the only provider.
+func check(t *testing.T, s *Sender) error {
+	t.Helper()
+	return s.Check(t.Context())[0].Err
 }

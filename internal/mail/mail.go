@@ -15,6 +15,9 @@ type Message struct {
 	ID   string    // the job's id: letters, digits and ._~-, at most 128; makes the Message-ID
 	Date time.Time // the Date header; zero means now
 
+	// Category is what providers may be chosen by; it is not shown.
+	Category string
+
 	From string // RFC 5322 mailbox; header and envelope; empty means the Sender's
 	Rcpt string // the one envelope recipient
 
@@ -41,5 +44,6 @@ type Receipt struct {
 	Code      int    // 250, as a rule
 	Reply     string // the reply's text: printable, at most 512 bytes
 	MessageID string // as in the header, with its angle brackets
+	Provider  string // its name in SMTP_URL
 	Host      string // host:port of the server
 }

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/testkit"
 )
 
@@ -23,14 +25,14 @@ func newSender(t *testing.T, srv *testkit.SMTP, timeout time.Duration) *Sender {
 func newSenderURL(t *testing.T, srv *testkit.SMTP, url string, timeout time.Duration) *Sender {
 	t.Helper()
 	s, err := New(Options{
-		Config:      Config{URL: url, From: "Shop <shop@example.com>", Timeout: timeout},
-		Connections: 4, Log: testkit.Logger(t),
+		Config:  Config{URL: url, From: "Shop <shop@example.com>", Timeout: timeout},
+		Senders: 4, Log: testkit.Logger(t), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	s.provider.tls.RootCAs = srv.Roots()
+	s.providers[0].tls.RootCAs = srv.Roots()
 	return s
 }
 

@@ -48,12 +48,8 @@ func newPool(p *provider, size int) *pool {
 // borrow lends a connection that watches ctx, an idle one if there is one. It
 // waits while all are lent. The caller ends it with giveBack or discard.
 func (p *pool) borrow(ctx context.Context) (*session, error) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		e := p.provider.failure(ctx, opConnect, context.Cause(ctx))
-		e.Err = fmt.Errorf("waiting for one of %d connections: %w", cap(p.slots), e.Err)
-		return nil, e
+	if err := p.enter(ctx); err != nil {
+		return nil, err
 	}
 	s, err := p.takeIdle()
 	switch {
@@ -69,6 +65,23 @@ func (p *pool) borrow(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// enter takes a slot.
+func (p *pool) enter(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}: // rather than ctx's end, if both are there
+		return nil
+	default:
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		e := p.provider.failure(ctx, opWait, context.Cause(ctx))
+		e.Err = fmt.Errorf("none of %d connections was free: %w", cap(p.slots), e.Err)
+		return e
+	}
 }
 
 // renew puts a new connection in the place of a lent one that failed. On an
@@ -145,6 +158,13 @@ func (p *pool) reap() {
 		p.idle = p.idle[1:]
 		p.leaving.Go(oldest.quit)
 	}
+}
+
+// count is for metrics.
+func (p *pool) count() (lent, idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.slots), len(p.idle)
 }
 
 // close takes leave of all idle connections and waits for it, no longer than

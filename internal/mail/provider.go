@@ -3,55 +3,127 @@ package mail
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 )
 
-// provider is one server that takes mail, and the connections to it.
+// provider is one server that takes mail, the connections to it, and what is
+// known of how it fares.
 type provider struct {
-	server    server
+	settings
 	localName string      // for EHLO
 	tls       *tls.Config // for the server's name and the system's roots
 	pool      *pool
+	breaker   breaker
+	paces     paces
+	metrics   *metrics
 	log       *slog.Logger
 }
 
-func newProvider(s server, connections int, log *slog.Logger) *provider {
+// newProvider makes a provider for so many senders at once.
+func newProvider(s settings, senders int, m *metrics, log *slog.Logger) *provider {
+	if s.connections == 0 {
+		s.connections = senders
+	}
 	p := &provider{
-		server:    s,
+		settings:  s,
 		localName: localName(),
 		tls: &tls.Config{
 			ServerName: s.host, MinVersion: tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(connections),
+			ClientSessionCache: tls.NewLRUClientSessionCache(s.connections),
 		},
-		log: log,
+		metrics: m,
+		log:     log.With("provider", s.name),
 	}
-	p.pool = newPool(p, connections)
+	p.breaker.changed = p.noteBreaker
+	p.pool = newPool(p, min(s.connections, senders))
 	return p
+}
+
+// noteBreaker tells an operator once an outage.
+func (p *provider) noteBreaker(state breakerState, pause time.Duration) {
+	switch state {
+	case breakerOpen:
+		p.log.Warn("a mail provider fails: it is left alone for a while", "host", p.addr(), "pause", pause.Round(time.Second))
+	case breakerClosed:
+		p.log.Info("a mail provider is back", "host", p.addr())
+	}
+}
+
+// enter asks whether the provider may be offered a message to the domain now.
+// When it may, leave must be called with what came of it; when it may not,
+// leave is nil and wait is when to ask again.
+func (p *provider) enter(domain string) (leave func(ctx context.Context, err error), wait time.Duration) {
+	report, wait := p.breaker.enter()
+	if report == nil {
+		return nil, wait
+	}
+	if wait, ok := p.paces.enter(domain); !ok {
+		report(noVerdict)
+		return nil, wait
+	}
+	return func(ctx context.Context, err error) {
+		e := asError(err)
+		report(judge(ctx, e))
+		p.paces.leave(domain, e)
+		p.metrics.sent(p.name, e)
+	}, 0
+}
+
+// judge is what a message's sending, ended by e or well, tells of the provider.
+func judge(ctx context.Context, e *Error) verdict {
+	switch {
+	case e == nil:
+		return providerUp
+	case e.Op == opWait, ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
+		return noVerdict
+	case e.Op == opAbort:
+		return providerUp // it had taken all but the dot
+	case sessionFailed(e):
+		return providerDown
+	default:
+		return providerUp
+	}
+}
+
+// offer sends the message and tells leave what came of it.
+func (p *provider) offer(ctx context.Context, l letter, beforeDot func(context.Context) error, leave func(context.Context, error)) (r Receipt, passed bool, err error) {
+	defer func() { leave(ctx, err) }() // also when beforeDot panics
+	return p.send(ctx, l, beforeDot)
 }
 
 // send offers the message on one connection. One that was used before may have
 // been closed by the server since: if it fails before the point of no return a
 // new one is tried, once.
-func (p *provider) send(ctx context.Context, l letter, beforeDot func(context.Context) error) (Receipt, error) {
+//
+// passed tells that beforeDot was called: the message must not be offered
+// anywhere else.
+func (p *provider) send(ctx context.Context, l letter, beforeDot func(context.Context) error) (r Receipt, passed bool, err error) {
 	s, err := p.pool.borrow(ctx)
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, false, err
 	}
-	used := s.messages > 0
-	receipt, passed, err := s.transact(ctx, l, beforeDot)
-	if used && !passed && goneStale(ctx, err) {
-		if s, err = p.pool.renew(ctx, s); err != nil {
-			return Receipt{}, err
+	went := false
+	defer func() { // also when beforeDot panics
+		switch {
+		case went:
+			p.pool.giveBack(s)
+		case s != nil:
+			p.pool.discard(s)
 		}
-		receipt, _, err = s.transact(ctx, l, beforeDot)
+	}()
+	used := s.messages > 0
+	r, passed, err = s.transact(ctx, l, beforeDot)
+	if used && !passed && ctx.Err() == nil && sessionFailed(asError(err)) {
+		if s, err = p.pool.renew(ctx, s); err != nil {
+			return Receipt{}, false, err
+		}
+		r, passed, err = s.transact(ctx, l, beforeDot)
 	}
-	if err != nil {
-		p.pool.discard(s)
-		return Receipt{}, err
-	}
-	p.pool.giveBack(s)
-	return receipt, nil
+	went = err == nil
+	return r, passed, err
 }
 
 // check goes as far as the login and leaves.
@@ -72,15 +144,17 @@ func (p *provider) tlsConfig() *tls.Config {
 	config := p.tls.Clone()
 	// See Config: opportunistic encryption (RFC 7435) takes any certificate,
 	// unless a password is to follow.
-	config.InsecureSkipVerify = p.server.mode == tlsOptional && (p.server.user == "" || p.server.loopback)
+	config.InsecureSkipVerify = p.mode == tlsOptional && (p.user == "" || p.loopback)
 	return config
 }
 
 func (p *provider) failure(ctx context.Context, op string, err error) *Error {
-	return failure(ctx, op, p.server.addr(), err)
+	e := failure(ctx, op, p.addr(), err)
+	e.Provider = p.name
+	return e
 }
 
 // refuse is a failure that was found here, before the server was asked.
 func (p *provider) refuse(kind Kind, op, format string, args ...any) *Error {
-	return &Error{Kind: kind, Op: op, Host: p.server.addr(), Err: fmt.Errorf(format, args...)}
+	return &Error{Kind: kind, Op: op, Provider: p.name, Host: p.addr(), Err: fmt.Errorf(format, args...)}
 }

@@ -5,26 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"regexp"
+	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options are what a Sender is made of; all are needed.
 type Options struct {
 	Config Config
-	// Connections is how many there may be at once: as many as there are
-	// callers of Send, or they wait for each other.
-	Connections int
-	Log         *slog.Logger
+	// Senders is how many callers Send has at once, and so how many connections
+	// each provider may be asked for; with fewer of them callers wait.
+	Senders int
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 }
 
-// Sender sends through one SMTP server, over connections that it keeps between
-// messages. Its methods may be called from any number of goroutines.
+// Sender sends through the providers of SMTP_URL, over connections that it
+// keeps between messages. Its methods may be called from any number of
+// goroutines.
 type Sender struct {
-	provider *provider
-	from     string
-	timeout  time.Duration
+	providers []*provider
+	from      string
+	timeout   time.Duration
 }
 
 // New makes a Sender of a valid configuration; SMTP_URL must be set. It does
@@ -36,24 +42,35 @@ func New(o Options) (*Sender, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Connections < 1 {
-		return nil, fmt.Errorf("a sender needs a connection at least, and is to have %d", o.Connections)
+	if o.Senders < 1 {
+		return nil, fmt.Errorf("a sender needs one caller at least, and is to have %d", o.Senders)
 	}
-	server, err := parseServer(o.Config.URL)
+	all, err := parseProviders(o.Config.URL)
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{
-		provider: newProvider(server, o.Connections, o.Log.With("component", "mail")),
-		from:     o.Config.From,
-		timeout:  o.Config.Timeout,
-	}, nil
+	s := &Sender{from: o.Config.From, timeout: o.Config.Timeout}
+	m := newMetrics()
+	log := o.Log.With("component", "mail")
+	for _, settings := range all {
+		s.providers = append(s.providers, newProvider(settings, o.Senders, m, log))
+	}
+	if err := o.Metrics.Register(collector{m, s.providers}); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return s, nil
 }
 
 // Close ends the connections, each with a QUIT that the server has half a
 // second to answer, and all at the same time. A Send under way may end; later
 // ones fail.
-func (s *Sender) Close() { s.provider.pool.close() }
+func (s *Sender) Close() {
+	var all sync.WaitGroup
+	for _, p := range s.providers {
+		all.Go(p.pool.close)
+	}
+	all.Wait()
+}
 
 var hostNamePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 
@@ -65,13 +82,20 @@ func localName() string {
 	return "localhost"
 }
 
-// Send delivers the message to its one recipient in a conversation that ends,
-// at the latest, with ctx or after POSTRIDER_SMTP_TIMEOUT.
+// Send delivers the message to its one recipient, within POSTRIDER_SMTP_TIMEOUT
+// and no longer than ctx lasts.
 //
-// beforeDot, which may be nil, is called once the server has been sent the
-// whole content but not the final dot: the last moment at which nothing can
-// have happened. Its error cuts the connection, so that the server must discard
-// what it has (RFC 5321 §4.1.1.4), and Send returns it wrapped, as Cancelled.
+// The providers that fit the sender's domain and the category are tried one
+// after the other, as long as it is the provider that fails (no connection, no
+// login, 421, a line that is cut) and not the message. When none may be asked
+// now, because each is being left alone or has been told to slow down for the
+// recipient's domain, the error is Deferred.
+//
+// beforeDot, which may be nil, is called once at most: when a server has been
+// sent the whole content but not the final dot, the last moment at which
+// nothing can have happened. From there on no other connection is tried. Its
+// error cuts this one, so that the server must discard what it has (RFC 5321
+// §4.1.1.4), and Send returns it wrapped, as Cancelled.
 //
 // A nil error means that the server has the message; nothing that happens
 // after its 2xx reply to the dot can change that. Any other error is an
@@ -86,14 +110,62 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
-	return s.provider.send(ctx, l, beforeDot)
+
+	fitting := route(s.providers, l.fromDomain, m.Category)
+	if len(fitting) == 0 {
+		return Receipt{}, &Error{Kind: Temporary, Op: opChoose, Err: errors.New("no provider in SMTP_URL is for this sender's domain and category")}
+	}
+	var failed error
+	var soonest time.Duration
+	for _, p := range fitting {
+		leave, wait := p.enter(l.rcptDomain)
+		if leave == nil {
+			if soonest == 0 || wait < soonest {
+				soonest = wait
+			}
+			continue
+		}
+		receipt, passed, err := p.offer(ctx, l, beforeDot, leave)
+		if err == nil || passed || ctx.Err() != nil || !sessionFailed(asError(err)) {
+			return receipt, err
+		}
+		p.log.DebugContext(ctx, "a mail provider failed; others are tried if there are", "job", m.ID, "error", err)
+		failed = err
+	}
+	if failed != nil {
+		return Receipt{}, failed
+	}
+	return Receipt{}, &Error{
+		Kind: Deferred, Op: opChoose, After: spread(soonest),
+		Err: errors.New("each provider that is for this mail is being left alone, or slowed down for the recipient's domain"),
+	}
 }
 
-// Check goes as far as the login and leaves: connect, TLS, AUTH, QUIT, over a
-// connection of its own. A nil error means that a message could be offered
-// now; any other is an [*Error].
-func (s *Sender) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
-	defer cancel()
-	return s.provider.check(ctx)
+// spread keeps what is put off from coming back all at once.
+func spread(d time.Duration) time.Duration {
+	d = max(d, time.Second)
+	return d + rand.N(d/2)
+}
+
+// Check goes with each provider as far as the login and leaves: connect, TLS,
+// AUTH, QUIT, over a connection of its own. An error, an [*Error], means that no
+// message could be offered to it now.
+func (s *Sender) Check(ctx context.Context) []Checked {
+	out := make([]Checked, len(s.providers))
+	var all sync.WaitGroup
+	for i, p := range s.providers {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
+			defer cancel()
+			out[i] = Checked{p.name, p.check(ctx)}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// Checked is what Check found of a provider.
+type Checked struct {
+	Provider string // its name in SMTP_URL
+	Err      error
 }

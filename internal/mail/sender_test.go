@@ -67,7 +67,7 @@ func TestSendDelivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	honest(t, srv, err)
-	want := Receipt{Code: 250, Reply: "2.0.0 accepted", MessageID: testMessageID, Host: srv.Addr()}
+	want := Receipt{Code: 250, Reply: "2.0.0 accepted", MessageID: testMessageID, Provider: "127.0.0.1", Host: srv.Addr()}
 	if receipt != want {
 		t.Errorf("receipt %+v, want %+v", receipt, want)
 	}

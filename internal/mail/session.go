@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -35,19 +36,32 @@ type session struct {
 	idleSince time.Time // when it was last given back
 }
 
-// open connects, encrypts and logs in, and watches ctx.
+// errOpening is the cause of a session that took too long to open.
+var errOpening = fmt.Errorf("not logged in within half of the time that was left: %w", errTimeout)
+
+// open connects, encrypts and logs in, and watches ctx, which must have a
+// deadline: half of the time until then is for this, so that another server
+// can be tried when this one does not answer.
 func (p *provider) open(ctx context.Context) (*session, error) {
+	deadline, _ := ctx.Deadline()
+	opening, cancel := context.WithTimeoutCause(ctx, time.Until(deadline)/2, errOpening)
+	defer cancel()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", p.server.addr())
+	conn, err := dialer.DialContext(opening, "tcp", p.addr())
 	if err != nil {
-		return nil, p.failure(ctx, opConnect, err)
+		return nil, p.failure(opening, opConnect, err)
 	}
 	s := &session{provider: p, raw: conn, heard: &boundedConn{Conn: conn}, born: time.Now()}
-	s.watch(ctx)
-	if err := s.begin(ctx); err != nil {
+	s.watch(opening)
+	if err := s.begin(opening); err != nil {
 		s.cut()
 		return nil, err
 	}
+	if !s.unwatch() {
+		return nil, p.failure(opening, opConnect, context.Cause(opening))
+	}
+	s.watch(ctx)
+	p.metrics.opened.WithLabelValues(p.name).Inc()
 	return s, nil
 }
 
@@ -68,7 +82,7 @@ func (s *session) cut() {
 func (s *session) begin(ctx context.Context) error {
 	p := s.provider
 	var conn net.Conn = s.heard
-	if p.server.mode == tlsImplicit {
+	if p.mode == tlsImplicit {
 		tlsConn := tls.Client(conn, p.tlsConfig())
 		if err := tlsConn.HandshakeContext(ctx); err != nil {
 			return p.failure(ctx, opTLS, err)
@@ -76,7 +90,7 @@ func (s *session) begin(ctx context.Context) error {
 		conn = tlsConn
 	}
 	var err error
-	if s.client, err = smtp.NewClient(conn, p.server.host); err != nil {
+	if s.client, err = smtp.NewClient(conn, p.host); err != nil {
 		return p.failure(ctx, opConnect, err)
 	}
 	if err := s.client.Hello(p.localName); err != nil {
@@ -93,12 +107,12 @@ func (s *session) begin(ctx context.Context) error {
 // the messages must outlive its mending.
 func (s *session) startTLS(ctx context.Context) error {
 	p := s.provider
-	if p.server.mode != tlsRequired && p.server.mode != tlsOptional {
+	if p.mode != tlsRequired && p.mode != tlsOptional {
 		return nil
 	}
 	offered := s.offers("STARTTLS")
 	switch {
-	case !offered && p.server.mode == tlsRequired:
+	case !offered && p.mode == tlsRequired:
 		return p.refuse(Temporary, opTLS, "the server offers no STARTTLS and SMTP_URL requires it (tls=optional would do without)")
 	case !offered:
 		return nil
@@ -134,7 +148,7 @@ func (s *session) quit() {
 	}
 	_ = s.raw.Close()
 	if err != nil {
-		s.provider.log.Debug("the server did not answer QUIT", "host", s.provider.server.addr(), "error", err)
+		s.provider.log.Debug("the server did not answer QUIT", "host", s.provider.addr(), "error", err)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *session) dot(ctx context.Context) (Receipt, error) {
 		return Receipt{}, s.provider.failure(ctx, opDot, err)
 	}
 	s.messages++
-	return Receipt{Code: code, Reply: printable(reply), Host: s.provider.server.addr()}, nil
+	return Receipt{Code: code, Reply: printable(reply), Provider: s.provider.name, Host: s.provider.addr()}, nil
 }
 
 // aborted is the failure of a beforeDot that refused. One that refused only
@@ -123,5 +123,5 @@ func (p *provider) aborted(ctx context.Context, err error) *Error {
 	if errors.Is(context.Cause(ctx), errTimeout) {
 		return p.failure(ctx, opData, err)
 	}
-	return &Error{Kind: Cancelled, Op: opAbort, Host: p.server.addr(), Err: err}
+	return &Error{Kind: Cancelled, Op: opAbort, Provider: p.name, Host: p.addr(), Err: err}
 }

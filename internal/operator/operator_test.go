@@ -215,18 +215,21 @@ func TestDoctor(t *testing.T) {
 		return []string{"DATABASE_URL=" + database, "REDIS_URL=redis://" + redis, "SMTP_URL=" + smtp, "MAIL_FROM=shop@example.com",
 			"POSTRIDER_API_KEYS=shop:0123456789abcdef:admin", "POSTRIDER_AUTO_MIGRATE=false"}
 	}
-	const refused = "smtp://127.0.0.1:1"
-	r := run(t, environ(bad.Addr, refused), "", "doctor", "-json")
+	providers := "smtp://127.0.0.1:1?name=away " + mails.URL() + "&name=there"
+	r := run(t, environ(bad.Addr, providers), "", "doctor", "-json")
 	var found []app.Finding
 	if err := json.Unmarshal([]byte(r.out), &found); err != nil || r.code != exitError {
 		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.out, r.err)
 	}
-	for what, says := range map[string]string{"redis": "allkeys-lru", "database": "migrations are to be applied", "mail": "connect", "access": "dashboard users"} {
+	for what, says := range map[string]string{"redis": "allkeys-lru", "database": "migrations are to be applied", "mail away": "connect", "access": "dashboard users"} {
 		if !hasFinding(found, what, says) {
 			t.Errorf("nothing says %q of %s:\n%s", says, what, r.out)
 		}
 	}
 	for _, f := range found {
+		if f.What == "mail there" && f.Status != app.Fine {
+			t.Errorf("of the provider that answers it says %+v", f)
+		}
 		if f.Status != app.Fine && f.Mend == "" {
 			t.Errorf("nothing is said of how to mend %+v", f)
 		}

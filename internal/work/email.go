@@ -27,7 +27,7 @@ func Email(sender *mail.Sender) Binding {
 		if err != nil {
 			return mailOutcome(err)
 		}
-		o := job.Succeeded("%s", receipt.Reply)
+		o := job.Succeeded("%s: %s", receipt.Provider, receipt.Reply)
 		o.ReplyCode = receipt.Code
 		return o
 	})
@@ -35,7 +35,7 @@ func Email(sender *mail.Sender) Binding {
 
 func message(run *Run, e *tasks.Email) mail.Message {
 	m := mail.Message{
-		ID: string(run.Job.ID), Date: run.Job.CreatedAt,
+		ID: string(run.Job.ID), Date: run.Job.CreatedAt, Category: e.Category,
 		Rcpt: e.Rcpt, To: e.To, Cc: e.Cc, ReplyTo: e.ReplyTo,
 		Subject: e.Subject, Text: e.Text, HTML: e.HTML, Headers: e.Headers,
 	}
@@ -57,6 +57,8 @@ func mailOutcome(err error) job.Outcome {
 		o.Kind = job.OutcomePermanent
 	case mail.Ambiguous:
 		o.Kind = job.OutcomeAmbiguous
+	case mail.Deferred:
+		o.Kind, o.After = job.OutcomeRateLimited, e.After
 	case mail.Cancelled:
 		return Interrupted(e)
 	default:

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
@@ -14,11 +16,13 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-func newSender(t *testing.T, srv *testkit.SMTP) *mail.Sender {
+func newSender(t *testing.T, srv *testkit.SMTP) *mail.Sender { return newSenderURL(t, srv.URL()) }
+
+func newSenderURL(t *testing.T, url string) *mail.Sender {
 	t.Helper()
 	s, err := mail.New(mail.Options{
-		Config:      mail.Config{URL: srv.URL(), From: "shop@example.com", Timeout: patience},
-		Connections: 1, Log: testkit.Logger(t),
+		Config:  mail.Config{URL: url, From: "shop@example.com", Timeout: patience},
+		Senders: 1, Log: testkit.Logger(t), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +53,7 @@ func TestEmail(t *testing.T) {
 		t.Fatalf("verdict %+v", v)
 	}
 	j := r.find(task.ID)
-	if j.State != job.Done || j.ReplyCode != 250 || j.Message != "2.0.0 accepted" || j.NoReturnRun != 1 {
+	if j.State != job.Done || j.ReplyCode != 250 || j.Message != "127.0.0.1: 2.0.0 accepted" || j.NoReturnRun != 1 {
 		t.Errorf("the job is %s with %d %q, no-return run %d", j.State, j.ReplyCode, j.Message, j.NoReturnRun)
 	}
 	m := srv.Mails()[0]
@@ -93,6 +97,42 @@ func TestEmailReplies(t *testing.T) {
 				t.Errorf("the job is %s with %q and %d after %d attempts: %s", j.State, j.Code, j.ReplyCode, j.Attempts, j.Message)
 			}
 		})
+	}
+}
+
+// TestEmailFailover: a provider that fails costs no attempt, and the history
+// names the one that took the mail.
+func TestEmailFailover(t *testing.T) {
+	bad, good := testkit.NewSMTP(t), testkit.NewSMTP(t)
+	bad.On(testkit.SMTPAtMail, testkit.SMTPReplyAndClose(421, "4.3.2 going down"))
+	sender := newSenderURL(t, bad.URL()+"&name=bad&priority=1 "+good.URL()+"&name=good")
+	r := newRigOver(t, newStore(), done, Builtin(sender)...)
+	task := r.accept(tasks.EmailSend.Type, welcome())
+	if v := r.Handle(t.Context(), task); !isAck(v) {
+		t.Fatalf("verdict %+v", v)
+	}
+	j := r.find(task.ID)
+	if j.State != job.Done || j.Attempts != 1 || j.NoReturnRun != 1 || j.Message != "good: 2.0.0 accepted" {
+		t.Errorf("the job is %s after %d attempts, no-return run %d: %s", j.State, j.Attempts, j.NoReturnRun, j.Message)
+	}
+	if bad.Seen(testkit.SMTPAtMail) != 1 || len(good.Mails()) != 1 {
+		t.Errorf("the bad server was asked %d times, the good one has %d mails", bad.Seen(testkit.SMTPAtMail), len(good.Mails()))
+	}
+}
+
+// TestEmailDeferred: a mail that no provider may be offered now waits, uncharged.
+func TestEmailDeferred(t *testing.T) {
+	r, srv := newMailRig(t)
+	srv.Once(testkit.SMTPAtRcpt, testkit.SMTPReply(450, "4.7.1 too many mails"))
+	r.Handle(t.Context(), r.accept(tasks.EmailSend.Type, welcome()))
+	task := r.accept(tasks.EmailSend.Type, welcome())
+	v := r.Handle(t.Context(), task)
+	j := r.find(task.ID)
+	if !v.Again || v.After < time.Second || j.State != job.Waiting || j.Code != job.CodeRateLimited || j.Attempts != 0 {
+		t.Errorf("verdict %+v, the job is %s with %q after %d attempts", v, j.State, j.Code, j.Attempts)
+	}
+	if got := srv.Seen(testkit.SMTPAtRcpt); got != 1 {
+		t.Errorf("the server was asked %d times", got)
 	}
 }
 
