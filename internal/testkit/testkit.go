@@ -1,6 +1,6 @@
 // Package testkit gives tests real servers of their own: Redis, Redis Cluster,
-// Sentinel, PostgreSQL, a scripted SMTP server and a TCP proxy that misbehaves
-// on demand.
+// Sentinel, PostgreSQL, a mail server, a scripted SMTP server and a TCP proxy
+// that misbehaves on demand.
 //
 // Every server runs on free ports of 127.0.0.1 with a folder of its own and
 // ends with the test that asked for it; a test process that is killed leaves
