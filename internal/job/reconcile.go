@@ -13,7 +13,7 @@ const (
 	reconcileLease  = 4 * reconcileEvery // another process may take over after this
 	reconcileName   = "reconcile"
 	reconcilePage   = 500
-	undispatchedAge = 5 * time.Second  // younger ones are on their way
+	undispatchedAge = 2 * time.Second  // younger ones are on their way; with reconcileEvery it bounds how long after an outage of Redis the last of them goes
 	unclaimedAge    = 15 * time.Second // younger ones wait for a worker, or asynq's whole seconds
 	slowPages       = 4                // of what is due but not claimed, of each queue each time round
 	restorePages    = 10               // of all that waits, of each lost queue before the rest has its turn
