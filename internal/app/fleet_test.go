@@ -2,12 +2,9 @@ package app
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/testkit"
 )
@@ -138,68 +135,4 @@ func TestFleet(t *testing.T) {
 			t.Errorf("a worker ended with %d:\n%s", code, w.Output())
 		}
 	}
-}
-
-// A worker killed in the middle, and Redis flushed in the middle, lose nothing.
-// What the killed worker was sending may arrive twice, and is marked so.
-func TestFleetLosesNothing(t *testing.T) {
-	const n = 1000
-	f, workers := startFleet(t)
-	killed := make(chan struct{})
-	go func() {
-		defer close(killed)
-		deadline := time.Now().Add(patienceInTests)
-		for len(f.smtp.Mails()) < n/5 && time.Now().Before(deadline) {
-			<-time.After(time.Millisecond)
-		}
-		workers[0].Kill()
-	}()
-	ids := f.post(n)
-	<-killed
-	rdb := redis.NewClient(&redis.Options{Addr: f.redis.Addr})
-	defer rdb.Close()
-	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	at := len(f.smtp.Mails())
-	if at >= n {
-		t.Fatalf("all mails had been sent before the flush: it proves nothing")
-	}
-	t.Logf("killed a worker and flushed Redis at %d of %d mails", at, n)
-
-	states, _ := f.settled(ids)
-	if states["done"] != n {
-		t.Errorf("the jobs ended %v", states)
-	}
-	got, twice := f.mails(), 0
-	for _, id := range ids {
-		switch times := got["<"+id+"@localhost>"]; {
-		case times == 0:
-			t.Errorf("mail %s was lost", id)
-		case times > 1:
-			twice++
-			if !f.markedAmbiguous(id) {
-				t.Errorf("mail %s arrived %d times and no run of it is marked ambiguous", id, times)
-			}
-		}
-	}
-	if most := 20; twice > most { // the killed worker's concurrency
-		t.Errorf("%d mails arrived twice, the killed worker can have been sending %d", twice, most)
-	}
-	t.Logf("%d mails arrived twice", twice)
-}
-
-func (f *fleet) markedAmbiguous(id string) bool {
-	var v struct {
-		Events []struct {
-			Code string `json:"code"`
-		} `json:"events"`
-	}
-	get(f.t, f.api, "/jobs/"+id, &v)
-	for _, e := range v.Events {
-		if strings.Contains(e.Code, "ambiguous") {
-			return true
-		}
-	}
-	return false
 }

@@ -32,6 +32,7 @@ func Short() []Act {
 			h.mailTroubles()
 			frozen := h.suspend()
 			lost := h.killWorker()
+			h.pause(h.between(time.Second, 3*time.Second))
 			h.await(h.flush())
 			h.mailTroubles()
 			h.await(h.cutRedisPower(func() { h.kill(h.fleet.apis) }))
@@ -80,7 +81,7 @@ func Long() []Act {
 			h.plan.Engine.Single.Pause()
 			h.pause(h.between(2*time.Second, 5*time.Second))
 			h.plan.Engine.Single.Resume()
-			h.await(h.redisReturned("Redis goes on"))
+			h.await(h.redisReturned())
 		}},
 		{"PostgreSQL is killed, restarted, and drops its sessions", func(h *harness) {
 			h.outageOfPostgres(h.pg.Kill, h.between(time.Second, 3*time.Second))
@@ -127,7 +128,7 @@ func Long() []Act {
 			h.outageOfPostgres(h.pg.Kill, h.between(time.Second, 3*time.Second))
 			h.kill(h.fleet.apis)
 			h.plan.Engine.Single.Restart()
-			h.tell("Redis is back")
+			h.tell("Redis serves again")
 			h.cutLinks()
 			h.await(lost)
 		}},
@@ -141,7 +142,7 @@ func Failover() []Act {
 			h.pause(3 * time.Second)
 			h.fault("the master is killed")
 			old := h.plan.Engine.Sentinel.KillMaster()
-			m := h.redisReturned("the Sentinels have agreed on another master")
+			m := h.redisReturned()
 			h.kill(h.fleet.apis)
 			h.await(m)
 			old.Restart()
@@ -151,7 +152,7 @@ func Failover() []Act {
 			lost := h.killWorker()
 			h.fault("the master is changed")
 			h.plan.Engine.Sentinel.Failover()
-			h.await(h.redisReturned("the other server is the master"))
+			h.await(h.redisReturned())
 			h.await(lost)
 		}},
 	}
@@ -170,7 +171,7 @@ func Shards() []Act {
 				h.pause(h.between(time.Second, 3*time.Second))
 				cluster.Masters[n].Restart()
 				cluster.AwaitOK()
-				h.await(h.redisReturned("the cluster is whole"))
+				h.await(h.redisReturned())
 			}
 			h.await(h.killWorker())
 		}},

@@ -192,19 +192,21 @@ func TestConversations(t *testing.T) {
 // A recovery lasts until the last of the mark's jobs begins.
 func TestRecovery(t *testing.T) {
 	r := newRig(t, migrated(t))
-	jobs := []string{
-		r.job("noop", "done", "done", "started:running", "died:waiting", "started:running", "settled:done"),
-		r.job("noop", "running", "done", "started:running", "died:waiting", "redispatched:waiting", "started:running"),
-		r.job("noop", "held", "done", "started:running", "died:held"),
-	}
-	m := &mark{bar: deadWorker, at: r.began.Add(time.Millisecond), jobs: jobs}
+	at := r.began.Add(time.Millisecond)
+	from := int(at.UnixMilli())
+	m := &mark{bar: deadWorker, at: at, jobs: map[string]int{
+		r.job("noop", "done", "done", "started:running", "died:waiting", "started:running", "settled:done"):                     from,
+		r.job("noop", "running", "done", "started:running", "died:waiting", "redispatched:waiting", "started:running"):          from,
+		r.job("noop", "held", "done", "started:running", "died:held"):                                                           from,
+		r.job("noop", "running", "done", "accepted:waiting", "late:waiting", "late:waiting", "late:waiting", "started:running"): from + 2000,
+	}}
 	if open := r.open(m); len(open) != 0 {
 		t.Errorf("%v have not begun again", open)
 	}
 	if got := r.recovery(m).Round(time.Second); got != 3*time.Second {
 		t.Errorf("recovered in %s, want 3 s", got)
 	}
-	m.jobs = append(m.jobs, r.job("noop", "waiting", "done", "started:running", "died:waiting"))
+	m.jobs[r.job("noop", "waiting", "done", "started:running", "died:waiting")] = from
 	if open := r.open(m); len(open) != 1 {
 		t.Errorf("%v have not begun again, want one", open)
 	}

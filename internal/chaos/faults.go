@@ -110,7 +110,7 @@ func (h *harness) flush() *mark {
 	h.awaitScheduler()
 	h.fault("FLUSHALL")
 	h.plan.Engine.Single.FlushAll()
-	return h.redisReturned("Redis was flushed")
+	return h.redisReturned()
 }
 
 // cutRedisPower has Redis die and lose what it wrote last; meanwhile happens
@@ -125,7 +125,7 @@ func (h *harness) cutRedisPower(meanwhile func()) *mark {
 	meanwhile()
 	h.pause(h.between(time.Second, 3*time.Second))
 	server.Restart()
-	return h.redisReturned("Redis is back")
+	return h.redisReturned()
 }
 
 // outageOfPostgres stops PostgreSQL for a while.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,19 +18,24 @@ const (
 // bars are the longest that a recovery may take.
 var bars = map[bar]time.Duration{deadWorker: 45 * time.Second, redisBack: 10 * time.Second}
 
-// mark is a moment from which a recovery counts, and the jobs that have to
-// begin again after it.
+// mark is a moment at which something recovers, and the jobs that have to begin
+// after it, each with the time from which it counts, in milliseconds: the
+// mark's, or when it comes due.
 type mark struct {
 	bar  bar
-	what string
 	at   time.Time
-	jobs []string
+	jobs map[string]int
 }
 
-// waitingAt lists the jobs that are due and wait.
-func (h *harness) waitingAt(at time.Time) []string {
+// soon is how far a mark looks ahead: what comes due soon after a loss must not
+// be late either.
+const soon = 5 * time.Second
+
+// waitingAt lists the jobs that wait and are due, or will be soon.
+func (h *harness) waitingAt(at time.Time) map[string]int {
 	h.t.Helper()
-	return h.ids(`SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $1`, at.UnixMilli())
+	return h.tally(`SELECT id, greatest(run_at, $1) FROM jobs WHERE state = 'waiting' AND run_at <= $2`,
+		at.UnixMilli(), at.Add(soon).UnixMilli())
 }
 
 // runningOn lists the jobs that a worker is at work on. Its name in them is
@@ -44,24 +50,30 @@ func (h *harness) runningOn(p *process) []string {
 // of those that wait, some of which it may have fetched.
 func (h *harness) workerLost(p *process, at time.Time) *mark {
 	h.t.Helper()
-	return h.mark(deadWorker, p.name+" lost", at, append(h.runningOn(p), h.waitingAt(at)...))
+	jobs := h.waitingAt(at)
+	for _, id := range h.runningOn(p) {
+		jobs[id] = int(at.UnixMilli())
+	}
+	return h.mark(deadWorker, at, jobs)
 }
 
 // redisReturned marks the moment from which Redis serves again.
-func (h *harness) redisReturned(what string) *mark {
+func (h *harness) redisReturned() *mark {
 	h.t.Helper()
 	at := time.Now()
-	return h.mark(redisBack, what, at, h.waitingAt(at))
+	h.tell("Redis serves again")
+	return h.mark(redisBack, at, h.waitingAt(at))
 }
 
 // mark makes a mark of the jobs that do not yet wait for an earlier one: what a
 // dead worker had fetched does not come back sooner because Redis does.
-func (h *harness) mark(b bar, what string, at time.Time, jobs []string) *mark {
+func (h *harness) mark(b bar, at time.Time, jobs map[string]int) *mark {
 	for _, other := range h.marks {
-		open := h.open(other)
-		jobs = slices.DeleteFunc(jobs, func(id string) bool { return slices.Contains(open, id) })
+		for _, id := range h.open(other) {
+			delete(jobs, id)
+		}
 	}
-	m := &mark{bar: b, what: what, at: at, jobs: jobs}
+	m := &mark{bar: b, at: at, jobs: jobs}
 	h.marks = append(h.marks, m)
 	h.tell("  %d jobs must begin within %s", len(jobs), bars[b])
 	return m
@@ -71,7 +83,8 @@ func (h *harness) mark(b bar, what string, at time.Time, jobs []string) *mark {
 func (h *harness) open(m *mark) []string {
 	h.t.Helper()
 	return h.ids(`SELECT j.id FROM jobs j WHERE j.id = ANY($1::uuid[]) AND j.state IN ('waiting', 'running') AND NOT EXISTS (
-		SELECT 1 FROM job_events e WHERE e.job_id = j.id AND e.kind = 'started' AND e.at >= $2)`, m.jobs, m.at.UnixMilli())
+		SELECT 1 FROM job_events e WHERE e.job_id = j.id AND e.kind = 'started' AND e.at >= $2)`,
+		slices.Collect(maps.Keys(m.jobs)), m.at.UnixMilli())
 }
 
 // await returns when all of the mark's jobs have begun again, or when that has
@@ -96,13 +109,15 @@ func (h *harness) await(m *mark) {
 	h.tell("  recovered in %.1f s", h.recovery(m).Seconds())
 }
 
-// recovery is how long it took until the last of the mark's jobs had begun
-// again, or had ended without.
+// recovery is how late the last of the mark's jobs began again, or ended
+// without.
 func (h *harness) recovery(m *mark) time.Duration {
 	h.t.Helper()
-	longest := h.count(`SELECT coalesce(max(began - $2), 0) FROM (
-		SELECT min(e.at) AS began FROM job_events e WHERE e.job_id = ANY($1::uuid[]) AND e.at >= $2
-		AND (e.kind = 'started' OR e.state NOT IN ('waiting', 'running')) GROUP BY e.job_id) AS first`,
-		m.jobs, m.at.UnixMilli())
-	return time.Duration(longest) * time.Millisecond
+	var latest int
+	for id, began := range h.tally(`SELECT job_id, min(at) FROM job_events WHERE job_id = ANY($1::uuid[]) AND at >= $2
+		AND (kind = 'started' OR state NOT IN ('waiting', 'running')) GROUP BY job_id`,
+		slices.Collect(maps.Keys(m.jobs)), m.at.UnixMilli()) {
+		latest = max(latest, began-m.jobs[id])
+	}
+	return time.Duration(latest) * time.Millisecond
 }
