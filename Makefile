@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test-deps test test-all chaos bench check generate vulncheck
+.PHONY: help run build test-deps test test-all fuzz chaos bench check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -31,6 +31,10 @@ test: test-deps ## run the tests; minutes on two cores
 
 test-all: test-deps ## run the full matrix; takes long
 	POSTRIDER_TEST_ALL=1 $(TEST) -timeout 2h ./...
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: ## try bad input by machine, 10 s each target (FUZZ=1m for longer)
+	@.ci/fuzz $(or $(FUZZ),10s)
 
 chaos: test-deps ## kill every part under load, about eight minutes, and print what came of it
 	POSTRIDER_TEST_ALL=1 go test -count=1 -v -timeout 30m -run '^TestChaos$$' ./internal/chaos

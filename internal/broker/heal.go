@@ -2,8 +2,11 @@ package broker
 
 import (
 	"context"
-	"sync/atomic"
+	"strings"
 	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/job"
 )
@@ -51,7 +54,8 @@ return out
 // Heal implements job.Dispatcher. Durable tasks go back to the head of their
 // queue: whether their job may run its claim knows. An ephemeral one is left to
 // asynq, which charges it an attempt half a minute later; all it could not find
-// by itself is put where it looks.
+// by itself is put where it looks. What no asynq can read is dropped: it would
+// keep asynq from finding any other.
 func (c *Client) Heal(ctx context.Context, queue string) (int, error) {
 	dead := time.Now().Add(-healPatience).Unix()
 	ids, err := leakScript.Run(ctx, c.rdb, []string{queueKey(queue, stateActive), queueKey(queue, "lease")},
@@ -59,7 +63,13 @@ func (c *Client) Heal(ctx context.Context, queue string) (int, error) {
 	if err != nil {
 		return 0, job.Wrap(job.CodeTemporary, err, "Redis does not tell what is active in queue %s", queue)
 	}
-	durable := c.durable(ctx, queue, ids)
+	durable, garbage := c.read(ctx, queue, ids)
+	for _, id := range garbage {
+		if err := c.drop(ctx, queue, id); err != nil {
+			return 0, job.Wrap(job.CodeTemporary, err, "Redis does not drop a task of queue %s", queue)
+		}
+		c.log.Warn("a task could not be read by this version of asynq; it was dropped", "queue", queue, "task", id)
+	}
 	if len(durable) == 0 {
 		return 0, nil
 	}
@@ -70,29 +80,41 @@ func (c *Client) Heal(ctx context.Context, queue string) (int, error) {
 	return n, nil
 }
 
-// durable picks those of a queue's tasks that have no payload. One that cannot
-// be read is left out.
-func (c *Client) durable(ctx context.Context, queue string, ids []string) []string {
+// read tells the queue's durable tasks, which have no payload, and those whose
+// message is none or another task's. One that Redis does not tell of now is
+// neither.
+func (c *Client) read(ctx context.Context, queue string, ids []string) (durable, garbage []string) {
 	look := inspector(ctx, c.rdb)
-	is := make([]bool, len(ids))
-	var unread atomic.Int64
+	infos, errs := make([]*asynq.TaskInfo, len(ids)), make([]error, len(ids))
 	each(ctx, len(ids), func(i int) bool {
-		info, err := look.GetTaskInfo(queue, ids[i])
-		if err != nil {
-			unread.Add(1)
-			return true
-		}
-		is[i] = len(info.Payload) == 0
+		infos[i], errs[i] = look.GetTaskInfo(queue, ids[i])
 		return true
 	})
-	if n := unread.Load(); n > 0 {
-		c.log.Debug("tasks whose lease has run out cannot be read; they are left to asynq", "queue", queue, "tasks", n)
-	}
-	var out []string
 	for i, id := range ids {
-		if is[i] {
-			out = append(out, id)
+		switch info, err := infos[i], errs[i]; {
+		case err != nil && strings.Contains(err.Error(), undecodable):
+			garbage = append(garbage, id)
+		case info == nil:
+		case info.ID != id || info.Queue != queue:
+			garbage = append(garbage, id)
+		case len(info.Payload) == 0:
+			durable = append(durable, id)
 		}
 	}
-	return out
+	return durable, garbage
+}
+
+// undecodable is how asynq's Inspector says that a message is none; it has no
+// error of its own.
+const undecodable = "could not decode task message"
+
+// drop removes an active task.
+func (c *Client) drop(ctx context.Context, queue, id string) error {
+	_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.LRem(ctx, queueKey(queue, stateActive), 0, id)
+		p.ZRem(ctx, queueKey(queue, "lease"), id)
+		p.Del(ctx, taskKey(queue, id))
+		return nil
+	})
+	return err
 }
