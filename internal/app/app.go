@@ -63,6 +63,7 @@ type App struct {
 	broker    *broker.Client
 	jobs      *job.Service
 	schedules *schedule.Service
+	feed      *job.Feed         // nil in a process without the API
 	catcher   *mailcatch.Server // nil unless mails are caught
 	sender    *mail.Sender      // nil in a process that sends none
 	handler   http.Handler
@@ -252,6 +253,8 @@ func (a *App) Start() error {
 		}
 	}
 	if a.role.API { // nothing new comes in while the work ends
+		a.feed.Start()
+		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
 		a.startHTTP()
 	}
 	a.log.Info("started", "http", a.Addr())

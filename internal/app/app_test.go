@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -123,6 +125,64 @@ func TestStopGivesBack(t *testing.T) {
 	}
 	res.Body.Close()
 	testkit.WaitFor(t, patienceInTests, "the cancelled job to end", func() bool { return stateOf(t, second.Addr(), long.ID) == "cancelled" })
+}
+
+// An event stream and a waiting request hear of what the process does, and end
+// when it stops.
+func TestStopEndsStreams(t *testing.T) {
+	a := boot(t, Dev, "POSTRIDER_DATA_DIR="+t.TempDir())
+	ask := func(path string) *bufio.Reader {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.Addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("asking for %s: %v, %v", path, res, err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		return bufio.NewReader(res.Body)
+	}
+	events := ask("/events?state=done")
+	done := post(t, a.Addr(), "/jobs", `{"type":"noop"}`)
+	for {
+		line, err := events.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the stream ended before the job: %v", err)
+		}
+		if strings.HasPrefix(line, "data: ") && strings.Contains(line, done.ID) {
+			break
+		}
+	}
+	var seen struct {
+		State string `json:"state"`
+	}
+	if get(t, a.Addr(), "/jobs/"+done.ID+"?wait=60s", &seen); seen.State != "done" {
+		t.Errorf("the job is %s", seen.State)
+	}
+
+	later := post(t, a.Addr(), "/jobs", `{"type":"noop","delay":3600000}`)
+	waiting := make(chan string, 1)
+	go func() {
+		res, err := http.Get("http://" + a.Addr() + "/jobs/" + later.ID + "?wait=60s")
+		if err != nil {
+			waiting <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		waiting <- fmt.Sprint(string(text), err)
+	}()
+	testkit.WaitFor(t, patienceInTests, "the request to wait", func() bool { return metric(t, a.Addr(), "postrider_event_followers") == "2" })
+	if err := a.Stop(t.Context()); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if got := <-waiting; !strings.Contains(got, `"state":"scheduled"`) {
+		t.Errorf("the request that waited is answered %s", got)
+	}
+	if rest, err := io.ReadAll(events); err != nil {
+		t.Errorf("the stream ends with %q, %v", rest, err)
+	}
 }
 
 // A second process on the same data is told why it cannot start, and leaves

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -114,3 +115,19 @@ func email(to, subject string) string {
 }
 
 const patienceInTests = 30 * time.Second
+
+// metric is a value of /metrics, of a series without labels.
+func metric(t *testing.T, base, name string) string {
+	t.Helper()
+	res, err := http.Get("http://" + base + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return value
+		}
+	}
+	return ""
+}

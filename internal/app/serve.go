@@ -11,6 +11,7 @@ import (
 
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -41,8 +42,9 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}
+	a.feed = job.NewFeed(a.store, a.log, a.reg)
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Schedules: a.schedules, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
@@ -70,7 +72,8 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 }
 
 // startHTTP serves. Requests that are under way when it stops are answered, as
-// long as that takes no longer than httpLimit.
+// long as that takes no longer than httpLimit; event streams, and requests that
+// wait for a job, end at once.
 func (a *App) startHTTP() {
 	server := httpapi.Server(a.handler, a.log)
 	a.serve("http", httpLimit, func() error {
@@ -79,6 +82,9 @@ func (a *App) startHTTP() {
 		}
 		return nil
 	}, func(ctx context.Context) error {
+		if a.feed != nil {
+			a.feed.Close()
+		}
 		if err := server.Shutdown(ctx); err != nil {
 			return errors.Join(err, server.Close())
 		}

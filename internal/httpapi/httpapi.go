@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Jobs      *job.Service
 	Schedules Schedules        // a *schedule.Service
+	Feed      *job.Feed        // that is started
 	Types     *tasks.Catalogue // that Jobs accepts
 	Keys      *auth.Keys
 	Limiter   *limit.Limiter // whose metrics the caller registers
@@ -43,6 +44,7 @@ type Options struct {
 type api struct {
 	jobs      *job.Service
 	schedules Schedules
+	feed      *job.Feed
 	types     *tasks.Catalogue
 	keys      *auth.Keys
 	limiter   *limit.Limiter
@@ -52,6 +54,7 @@ type api struct {
 	huma         huma.API
 	jobBody      decoder[jobRequest]
 	resolveBody  decoder[resolveRequest]
+	retryBody    decoder[retryRequest]
 	scheduleBody decoder[scheduleRequest]
 }
 
@@ -66,7 +69,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, schedules: o.Schedules, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, schedules: o.Schedules, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -100,6 +103,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.huma.UseMiddleware(keepPrivate, a.limitAddress, a.authenticate, a.limitKey, a.authorize)
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
+	a.retryBody = newDecoder[retryRequest](a.huma.OpenAPI().Components.Schemas)
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.scheduleRoutes()
@@ -134,7 +138,7 @@ func corsOptions(origins Origins) cors.Options {
 	return cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-Id"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key", "X-Request-Id"},
 		ExposedHeaders: []string{"Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"},
 		MaxAge:         600,
 	}

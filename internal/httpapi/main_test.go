@@ -30,6 +30,7 @@ type service struct {
 	t       testing.TB
 	store   *jobtest.Memory
 	disp    *jobtest.Dispatcher
+	feed    *job.Feed
 	jobs    *job.Service
 	log     *testkit.Log
 	metrics *prometheus.Registry
@@ -59,11 +60,14 @@ func serve(t testing.TB, change ...func(*Options)) *service {
 			t.Error(err)
 		}
 	})
+	s.feed = job.NewFeed(s.store, logger, s.metrics)
+	s.feed.Start()
+	t.Cleanup(s.feed.Close)
 	// Never dialled while the rates are off.
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
-		Jobs: s.jobs, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
+		Jobs: s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}
 	for _, f := range change {
@@ -234,4 +238,21 @@ func (s *service) run(id string, o job.Outcome) {
 	if _, err := s.store.Settle(ctx, job.Plan(&got.Job, tasks.DefaultBackoff, o)); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// awaitFollowers waits until so many follow the events.
+func (s *service) awaitFollowers(n float64) {
+	s.t.Helper()
+	testkit.WaitFor(s.t, 30*time.Second, "followers", func() bool {
+		families, err := s.metrics.Gather()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "postrider_event_followers" {
+				return f.Metric[0].GetGauge().GetValue() == n
+			}
+		}
+		return false
+	})
 }

@@ -162,6 +162,10 @@ var (
 			"type": tasks.LogHeartbeat.Name, "payload": object{"message": "hello"},
 		}},
 	}
+	retryExamples = map[string]*huma.Example{
+		"count": {Summary: "How many have failed for good?", Value: object{"state": "failed", "type": tasks.EmailSend.Name, "code": "temporary"}},
+		"act":   {Summary: "Retry them", Value: object{"state": "failed", "type": tasks.EmailSend.Name, "code": "temporary", "dry_run": false}},
+	}
 	scheduleExample = map[string]*huma.Example{
 		"report": {Summary: "A mail on every working day", Value: object{
 			"name": "morning-report", "cron": "30 8 * * mon-fri", "time_zone": "Europe/Berlin", "missed": "once",

@@ -53,6 +53,7 @@ func TestOpenAPI(t *testing.T) {
 		"post /jobs/send-notification": "jobs:write 202", "post /jobs": "jobs:write 202", "post /jobs/batch": "jobs:write 202",
 		"get /jobs": "jobs:read 200", "get /jobs/{id}": "jobs:read 200", "delete /jobs/{id}": "jobs:write 200",
 		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
+		"post /jobs/retry": "jobs:write 200", "get /events": "jobs:read 200",
 		"get /schedules": "jobs:read 200", "get /schedules/{name}": "jobs:read 200", "get /schedules/{name}/runs": "jobs:read 200",
 		"post /schedules": "schedules:write 201", "put /schedules/{name}": "schedules:write 200", "delete /schedules/{name}": "schedules:write 204",
 		"post /schedules/{name}/pause": "schedules:write 200", "post /schedules/{name}/resume": "schedules:write 200", "post /schedules/{name}/run": "schedules:write 202",

@@ -17,6 +17,7 @@ type jobAnswer struct{ Body jobView }
 // findInput is the request of GET /jobs/{id}.
 type findInput struct {
 	ID      string `path:"id" doc:"the job"`
+	Wait    string `query:"wait" example:"10s" doc:"wait so long, 60s at most, for the job to come to its final state, and answer then, or as it is when the time is over. An ephemeral job is answered at once"`
 	Payload bool   `query:"payload" doc:"show the payload too; it may hold secrets, so this needs the scope admin"`
 }
 
@@ -25,11 +26,15 @@ func (a *api) findJob(ctx context.Context, in *findInput) (*jobAnswer, error) {
 	if in.Payload && !who.May(auth.Admin) {
 		return nil, job.Errorf(job.CodeForbidden, "to see a payload needs an API key with the scope %s", auth.Admin)
 	}
+	wait, err := readWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
 	id, err := job.ParseID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	j, err := a.jobs.Find(ctx, id)
+	j, err := a.awaitEnd(ctx, id, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +119,8 @@ func (a *api) listJobs(ctx context.Context, in *listInput) (*listAnswer, error) 
 
 func (in *listInput) filter() (job.Filter, error) {
 	f := job.Filter{
-		Status: in.State, Type: in.Type, Queue: in.Queue, Recipient: strings.TrimSpace(in.Recipient),
+		Status: in.State, Type: in.Type, Queue: in.Queue, Recipient: searched(in.Recipient),
 		Since: in.Since, Limit: in.Limit + 1,
-	}
-	if !strings.HasPrefix(f.Recipient, "user:") && !strings.HasPrefix(f.Recipient, "room:") {
-		f.Recipient = strings.ToLower(f.Recipient) // mail addresses are kept so
 	}
 	var bad tasks.Invalid
 	var err error
@@ -136,6 +138,15 @@ func (in *listInput) filter() (job.Filter, error) {
 		return f, job.Invalid(err)
 	}
 	return f, nil
+}
+
+// searched is a recipient as jobs are found by it.
+func searched(recipient string) string {
+	recipient = strings.TrimSpace(recipient)
+	if strings.HasPrefix(recipient, "user:") || strings.HasPrefix(recipient, "room:") {
+		return recipient
+	}
+	return strings.ToLower(recipient) // mail addresses are kept so
 }
 
 // cursorAfter names the place behind a job. Jobs are paged by id, which never

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -44,7 +45,8 @@ func (a *api) routes() {
 		OperationID: "find-job", Method: http.MethodGet, Path: "/jobs/{id}", Summary: "Show a job with its history",
 		Description: "Payloads are not shown: they may hold secrets, such as the link of a password reset. " +
 			"With payload=true and an API key of the scope admin they are.",
-	}, auth.JobsRead, readErrors), handled(a, a.findJob))
+		Middlewares: huma.Middlewares{unhurried},
+	}, auth.JobsRead, readErrors), within(a, maxWait+handleTimeout, a.findJob))
 	huma.Register(a.huma, operation(huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/jobs", Summary: "List jobs, newest first",
 	}, auth.JobsRead, readErrors), handled(a, a.listJobs))
@@ -60,6 +62,18 @@ func (a *api) routes() {
 	huma.Register(a.huma, operation(huma.Operation{
 		OperationID: "run-job", Method: http.MethodPost, Path: "/jobs/{id}/run", Summary: "Run a waiting job now",
 	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.RunNow)))
+
+	a.eventRoute(readErrors)
+
+	retry := operation(huma.Operation{
+		OperationID: "retry-jobs", Method: http.MethodPost, Path: "/jobs/retry", Summary: "Run many jobs again",
+		Description: "Those of a state, as far as the other fields choose them, newest first. Unless dry_run is false it only counts them and shows some. " +
+			"Each becomes due at once, with all its attempts, and its history names who did it. To ask again is safe: a job that was retried is in that state no more. " +
+			"Where next_cursor is answered there is more to do.",
+	}, auth.JobsWrite, append([]int{400, 408, 413, 415}, commandErrors...))
+	a.withBody(&retry, maxBody)
+	huma.Register(a.huma, retry, handled(a, a.retryJobs))
+	a.describeBody(retry, a.retryBody.schema, retryExamples)
 
 	resolve := operation(huma.Operation{
 		OperationID: "resolve-job", Method: http.MethodPost, Path: "/jobs/{id}/resolve", Summary: "Decide about a held job",
@@ -82,8 +96,13 @@ func (a *api) batchRoute(errs []int) {
 
 // handled bounds a handler's time and makes problems of its errors.
 func handled[I, O any](a *api, handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return within(a, handleTimeout, handle)
+}
+
+// within is handled with another bound.
+func within[I, O any](a *api, limit time.Duration, handle func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
 	return func(ctx context.Context, in *I) (*O, error) {
-		bounded, cancel := context.WithTimeout(ctx, handleTimeout)
+		bounded, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		out, err := handle(bounded, in)
 		if err != nil {

@@ -79,11 +79,15 @@ func show(j *job.Job, now time.Time) jobView {
 
 func showEvents(events []job.Event) []eventView {
 	out := make([]eventView, len(events))
-	for i, e := range events {
-		out[i] = eventView{
-			At: stamp{e.At}, Kind: e.Kind, State: e.State, Run: e.Run, Worker: e.Worker,
-			Actor: e.Actor, Code: e.Code, ReplyCode: e.ReplyCode, Message: e.Message,
-		}
+	for i := range events {
+		out[i] = showEvent(&events[i])
 	}
 	return out
+}
+
+func showEvent(e *job.Event) eventView {
+	return eventView{
+		At: stamp{e.At}, Kind: e.Kind, State: e.State, Run: e.Run, Worker: e.Worker,
+		Actor: e.Actor, Code: e.Code, ReplyCode: e.ReplyCode, Message: e.Message,
+	}
 }

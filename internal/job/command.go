@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/tasks"
@@ -61,17 +62,22 @@ func (s *Service) cancelEphemeral(ctx context.Context, id ID, notFound error) (J
 // Retry gives a job that ended without success a new life: it runs at once
 // and has all its attempts again. Any other job is a CodeConflict.
 func (s *Service) Retry(ctx context.Context, id ID, actor string) (Job, error) {
-	return s.changeAndSend(ctx, id, func(j *Job, now time.Time) ([]Event, error) {
-		switch j.State {
-		case Failed, Cancelled, Expired, Suppressed:
+	return s.changeAndSend(ctx, id, retry(actor))
+}
+
+// retry is the decision of Retry.
+func retry(actor string) Decision {
+	return func(j *Job, now time.Time) ([]Event, error) {
+		switch {
+		case slices.Contains(Retryable, j.State):
 			return j.revive(now, EventRetried, actor)
-		case Held:
+		case j.State == Held:
 			return nil, Errorf(CodeConflict, "the job is held: resolve it")
-		case Done:
+		case j.State == Done:
 			return nil, over(j, "retried")
 		}
 		return nil, Errorf(CodeConflict, "the job is %s: it will run anyway", j.State)
-	})
+	}
 }
 
 // RunNow makes a waiting job due at once. Any other job is a CodeConflict.

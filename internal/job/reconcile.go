@@ -157,6 +157,7 @@ func (s *Service) expireOverdue(ctx context.Context) error {
 		gone := make([]Task, len(changed))
 		for i := range changed {
 			gone[i] = changed[i].Task()
+			s.count.expired.WithLabelValues(changed[i].Type, changed[i].Queue).Inc()
 		}
 		s.disp.Withdraw(ctx, gone)
 		if len(ids) < reconcilePage {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -88,17 +89,9 @@ const MaxPage = 1000
 
 // List returns jobs, newest first, without their payloads.
 func (s *Service) List(ctx context.Context, f Filter) ([]Job, error) {
-	var bad tasks.Invalid
-	if f.Status != "" && !slices.Contains(statuses, f.Status) {
-		bad.Add("state", fmt.Sprintf("must be one of %v", statuses))
-	}
+	bad := f.check()
 	if f.Limit < 1 || f.Limit > MaxPage {
 		bad.Add("limit", fmt.Sprintf("must be from 1 to %d", MaxPage))
-	}
-	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient} {
-		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // what PostgreSQL refuses
-			bad.Add(field, "must be UTF-8 without NUL")
-		}
 	}
 	if err := bad.OrNil(); err != nil {
 		return nil, Invalid(err)
@@ -106,11 +99,24 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Job, error) {
 	return s.store.List(ctx, f)
 }
 
+// check finds what a filter, but for its Limit, cannot be asked for.
+func (f Filter) check() (bad tasks.Invalid) {
+	if f.Status != "" && !slices.Contains(statuses, f.Status) {
+		bad.Add("state", fmt.Sprintf("must be one of %v", statuses))
+	}
+	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient, "code": string(f.Code)} {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // what PostgreSQL refuses
+			bad.Add(field, "must be UTF-8 without NUL")
+		}
+	}
+	return bad
+}
+
 // Now is the database's time.
 func (s *Service) Now(ctx context.Context) (time.Time, error) { return s.store.Now(ctx) }
 
 type counters struct {
-	accepted, replayed, redispatched *prometheus.CounterVec
+	accepted, replayed, redispatched, expired *prometheus.CounterVec
 }
 
 func newCounters(reg prometheus.Registerer) *counters {
@@ -124,7 +130,24 @@ func newCounters(reg prometheus.Registerer) *counters {
 		redispatched: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_jobs_redispatched_total", Help: "Jobs that reconcile sent to their queue anew, by what it found.",
 		}, []string{"reason"}),
+		expired: NewExpiredCounter(reg),
 	}
 	reg.MustRegister(c.accepted, c.replayed, c.redispatched)
+	return c
+}
+
+// NewExpiredCounter returns the counter of jobs that expired, by type and queue.
+// Reconcile finds them, and so does a worker at its claim: in a process that has
+// both they share it.
+func NewExpiredCounter(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postrider_jobs_expired_total", Help: "Jobs that were not run before their expiry, by type and queue.",
+	}, []string{"type", "queue"})
+	var taken prometheus.AlreadyRegisteredError
+	if err := reg.Register(c); errors.As(err, &taken) {
+		if there, ok := taken.ExistingCollector.(*prometheus.CounterVec); ok {
+			return there
+		}
+	}
 	return c
 }

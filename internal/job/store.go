@@ -36,6 +36,7 @@ type Store interface {
 
 	Runner
 	Reader
+	EventLog
 	Mender
 }
 
@@ -72,6 +73,8 @@ type Reader interface {
 	Events(ctx context.Context, id ID) ([]Event, error)
 	// List returns jobs without their payloads, newest first.
 	List(ctx context.Context, f Filter) ([]Job, error)
+	// Count says how many jobs List would return if it had no limit.
+	Count(ctx context.Context, f Filter) (int, error)
 	// Now is the database's time.
 	Now(ctx context.Context) (time.Time, error)
 }
@@ -188,6 +191,8 @@ type Filter struct {
 	Recipient string
 	Batch     ID
 	Since     time.Time // accepted then or later
+	Until     time.Time // accepted before that
+	Code      Code      // of the last outcome
 	Before    ID        // cursor: ids below this one
 	Limit     int       // 1 to 1,000
 }

@@ -63,15 +63,12 @@ func (l listJobs) Run(c *call) error {
 			q.Set(name, value)
 		}
 	}
-	if l.Since != "" {
-		since, err := time.Parse(time.RFC3339, l.Since)
-		if ago, agoErr := time.ParseDuration(l.Since); agoErr == nil {
-			since, err = time.Now().Add(-ago), nil
-		}
-		if err != nil {
-			return usagef("--since %q is neither a time such as 2026-07-01T09:30:00Z nor a duration such as 24h", l.Since)
-		}
-		q.Set("since", since.UTC().Format(time.RFC3339))
+	since, err := readTime("--since", l.Since)
+	if err != nil {
+		return err
+	}
+	if since != "" {
+		q.Set("since", since)
 	}
 	var raw json.RawMessage
 	if err := l.ask(c, http.MethodGet, "/jobs?"+q.Encode(), nil, &raw); err != nil {
@@ -131,15 +128,6 @@ func (j jobView) print(w io.Writer) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format(clock), e.Kind, e.State, e.Worker+e.Actor, e.Message)
 	}
 	return tw.Flush()
-}
-
-type retryJobs struct {
-	remote
-	IDs []string `arg:"" name:"id" help:"The jobs."`
-}
-
-func (r retryJobs) Run(c *call) error {
-	return r.each(c, r.IDs, http.MethodPost, "/retry")
 }
 
 type cancelJobs struct {

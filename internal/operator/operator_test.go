@@ -115,6 +115,30 @@ func TestMailsAndJobs(t *testing.T) {
 	}
 }
 
+func TestRetryByFlags(t *testing.T) {
+	environ := serving(t)
+	for range 3 {
+		sent := mustRun(t, environ, "", "send-email", "--to", "ann@example.com", "--subject", "Hi", "--text", "Hello", "--delay", "1h")
+		mustRun(t, environ, "", "jobs", "cancel", strings.Split(sent, "\n")[1])
+	}
+	chosen := []string{"jobs", "retry", "--state", "cancelled", "--type", "email:send", "--since", "1h", "--recipient", "ann@example.com"}
+	if counted := mustRun(t, environ, "", chosen...); strings.Count(counted, "ann@example.com") != 3 || !strings.Contains(counted, "3 in all") {
+		t.Errorf("jobs retry printed\n%s", counted)
+	}
+	if none := mustRun(t, environ, "", "jobs", "retry", "--state", "failed", "--yes"); none != "0 jobs run again\n" {
+		t.Errorf("jobs retry of none printed %q", none)
+	}
+	if two := mustRun(t, environ, "", append(chosen, "--yes", "--limit", "2")...); two != "2 jobs run again\n" {
+		t.Errorf("jobs retry of two printed %q", two)
+	}
+	if one := mustRun(t, environ, "", append(chosen, "--yes", "--json")...); !strings.Contains(one, `"retried": 1`) {
+		t.Errorf("jobs retry of the last printed %q", one)
+	}
+	if none := mustRun(t, environ, "", chosen...); !strings.Contains(none, "No job is chosen") {
+		t.Errorf("jobs retry of none printed %q", none)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	environ := serving(t)
 	for name, test := range map[string]struct {
@@ -128,6 +152,10 @@ func TestRefusals(t *testing.T) {
 		"bad address":      {[]string{"send-email", "--to", "ann", "--subject", "x", "--text", "y"}, exitError, "to[0]"},
 		"bad state":        {[]string{"jobs", "list", "--state", "lost"}, exitError, "state"},
 		"bad time":         {[]string{"jobs", "list", "--since", "yesterday"}, exitUsage, "--since"},
+		"ids and flags":    {[]string{"jobs", "retry", "0198c1f0-7a52-7c3e-9b1d-2f6a8e4c5b70", "--state", "failed"}, exitUsage, "not both"},
+		"nothing to retry": {[]string{"jobs", "retry", "--yes"}, exitUsage, "--state"},
+		"bad until":        {[]string{"jobs", "retry", "--state", "failed", "--until", "soon"}, exitUsage, "--until"},
+		"held":             {[]string{"jobs", "retry", "--state", "held"}, exitError, "state"},
 		"no such job":      {[]string{"jobs", "show", "0198c1f0-7a52-7c3e-9b1d-2f6a8e4c5b70"}, exitError, "no job"},
 		"wrong key":        {[]string{"jobs", "list", "--key", "nonsense"}, exitError, "key"},
 		"bad URL":          {[]string{"jobs", "list", "--url", "localhost"}, exitUsage, "localhost"},

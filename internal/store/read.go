@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/inbox"
@@ -49,63 +47,6 @@ func (s *Store) Events(ctx context.Context, id job.ID) ([]job.Event, error) {
 			out = append(out, e)
 			return err
 		}, string(id), eventsMost)
-	return out, err
-}
-
-// List implements job.Reader.
-func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, error) {
-	var where []string
-	var args []any
-	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
-	switch f.Status {
-	case "":
-	case "scheduled":
-		and("state = 'waiting' AND attempts = 0 AND run_at > {now}")
-	case "queued":
-		and("state = 'waiting' AND attempts = 0 AND run_at <= {now}")
-	case "retrying":
-		and("state = 'waiting' AND attempts > 0")
-	default:
-		if !slices.Contains(job.States, job.State(f.Status)) {
-			return nil, job.Errorf(job.CodeInvalid, "no job has the state %q", f.Status)
-		}
-		// Written out, so that the planner sees that a partial index serves.
-		and("state = '" + f.Status + "'")
-	}
-	if f.Type != "" {
-		and("type = ?", clean(f.Type))
-	}
-	if f.Queue != "" {
-		and("queue = ?", clean(f.Queue))
-	}
-	if f.Recipient != "" {
-		and("recipient = ? AND recipient <> ''", clean(f.Recipient))
-	}
-	if f.Batch != "" {
-		if _, err := job.ParseID(string(f.Batch)); err != nil {
-			return nil, nil // no job is of such a batch
-		}
-		and("batch = ?", string(f.Batch))
-	}
-	if !f.Since.IsZero() {
-		and("created_at >= ?", f.Since.UnixMilli())
-	}
-	if f.Before != "" {
-		if _, err := job.ParseID(string(f.Before)); err != nil {
-			return nil, job.Errorf(job.CodeInvalid, "the cursor is not one that this list gave")
-		}
-		and("id < ?", string(f.Before))
-	}
-	q := "SELECT " + jobColumns + " FROM jobs"
-	if len(where) > 0 {
-		q += " WHERE " + strings.Join(where, " AND ")
-	}
-	var out []job.Job
-	err := s.ask(ctx, "listing jobs", q+" ORDER BY id DESC LIMIT ?", func(rows *sql.Rows) error {
-		j, err := scanJob(rows)
-		out = append(out, j)
-		return err
-	}, append(args, f.Limit)...)
 	return out, err
 }
 

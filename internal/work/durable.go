@@ -82,6 +82,9 @@ func (w *Worker) refused(t job.Task, c job.Claimed) job.Verdict {
 	case job.Unknown:
 		w.log.Warn("a task names a job that does not exist", attrs...)
 	default:
+		if c.Verdict == job.Dropped && c.State == job.Expired {
+			w.metrics.expired.WithLabelValues(t.Type, t.Queue).Inc()
+		}
 		w.log.Debug("a task's job needs no run", attrs...)
 	}
 	return job.Verdict{}

@@ -1,12 +1,17 @@
 package work
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/job"
+)
 
 type metrics struct {
 	runs    *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	running *prometheus.GaugeVec
 	refused *prometheus.CounterVec
+	expired *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,6 +29,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_claims_refused_total", Help: "Claims that were not granted, by reason; unavailable means that the database did not answer.",
 		}, []string{"reason"}),
+		expired: job.NewExpiredCounter(reg),
 	}
 	reg.MustRegister(m.runs, m.seconds, m.running, m.refused)
 	return m

@@ -46,6 +46,7 @@ func Conformance(t *testing.T, open Open) {
 		{"Effects", effectScenarios},
 		{"Change", changeScenarios},
 		{"Read", readScenarios},
+		{"Log", logScenarios},
 		{"Mend", mendScenarios},
 		{"Purge", purgeScenarios},
 	}

@@ -76,6 +76,8 @@ var readScenarios = []scenario{
 			{"batch", job.Filter{Batch: pairID}, pair},
 			{"since the start", job.Filter{Since: start.Add(-slack)}, all},
 			{"since", job.Filter{Since: start.Add(30 * time.Second)}, pair},
+			{"until", job.Filter{Until: start.Add(30 * time.Second)}, []job.ID{queued, scheduled, retrying, returned, done, failed, running}},
+			{"code", job.Filter{Code: job.CodePermanent}, []job.ID{failed}},
 			{"before", job.Filter{Before: retrying}, []job.ID{queued, scheduled}},
 			{"type and status", job.Filter{Type: "email:send", Status: "failed"}, []job.ID{failed}},
 			{"all of them", job.Filter{
@@ -93,6 +95,11 @@ var readScenarios = []scenario{
 			slices.Reverse(want)
 			if !slices.Equal(got, want) {
 				s.Errorf("%s: found %v, want %v", c.name, got, want)
+			}
+			n, err := s.store.Count(s.ctx, c.filter)
+			s.ok(err, "counting")
+			if n != len(want) {
+				s.Errorf("%s: counted %d, want %d", c.name, n, len(want))
 			}
 		}
 	}},

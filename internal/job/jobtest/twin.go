@@ -139,6 +139,19 @@ func (t *twin) List(ctx context.Context, f job.Filter) ([]job.Job, error) {
 	return both(t, "listing", func(s job.Store) ([]job.Job, error) { return s.List(ctx, f) }, sameJobs)
 }
 
+func (t *twin) Count(ctx context.Context, f job.Filter) (int, error) {
+	return both(t, "counting", func(s job.Store) (int, error) { return s.Count(ctx, f) }, sameValue)
+}
+
+// The events' numbers are the store's own.
+func (t *twin) EventsAfter(ctx context.Context, seq int64, limit int) (job.EventPage, error) {
+	return t.store.EventsAfter(ctx, seq, limit)
+}
+
+func (t *twin) EventsEnd(ctx context.Context) (seq, mark int64, err error) {
+	return t.store.EventsEnd(ctx)
+}
+
 func (t *twin) Now(ctx context.Context) (time.Time, error) {
 	return both(t, "reading the time", func(s job.Store) (time.Time, error) { return s.Now(ctx) },
 		func(got, want time.Time) string {
