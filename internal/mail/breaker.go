@@ -13,6 +13,8 @@ const (
 	// It is left alone for breakerPause, then twice that, and so on.
 	breakerPause    = 10 * time.Second
 	breakerMaxPause = 5 * time.Minute
+	// probeWait is when to ask again while one message is trying it.
+	probeWait = 5 * time.Second
 )
 
 // verdict is what a message's sending told of the provider.
@@ -58,7 +60,7 @@ func (b *breaker) enter() (leave func(verdict), wait time.Duration) {
 		return nil, left
 	}
 	if b.probing {
-		return nil, time.Second
+		return nil, probeWait
 	}
 	b.probing = true
 	b.changed(breakerHalfOpen, 0)

@@ -7,7 +7,6 @@ import (
 	"mime"
 	netmail "net/mail"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,6 +78,7 @@ func buildLetter(m Message) (letter, error) {
 		return l, err
 	}
 	var raw bytes.Buffer
+	raw.Grow(1<<10 + len(m.Text) + 2*len(m.HTML))
 	if _, err := msg.WriteTo(&raw); err != nil {
 		return l, fmt.Errorf("writing the message: %w", err)
 	}
@@ -196,7 +196,8 @@ func attach(msg *gomail.Msg, field string, a Attachment) error {
 }
 
 // stuffed is the content of DATA less its final dot: every line that begins
-// with a dot gets another (RFC 5321 §4.5.2), and the last line is ended.
+// with a dot gets another (RFC 5321 §4.5.2), and the last line is ended, in
+// what room raw has behind it.
 func stuffed(raw []byte) []byte {
 	const crlf = "\r\n"
 	out := raw
@@ -204,7 +205,7 @@ func stuffed(raw []byte) []byte {
 		out = bytes.TrimPrefix(bytes.ReplaceAll(append([]byte(crlf), out...), []byte(crlf+"."), []byte(crlf+"..")), []byte(crlf))
 	}
 	if !bytes.HasSuffix(out, []byte(crlf)) {
-		out = append(slices.Clip(out), crlf...)
+		out = append(out, crlf...)
 	}
 	return out
 }

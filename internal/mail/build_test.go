@@ -374,3 +374,17 @@ func known(key, further string) bool {
 	}
 	return strings.EqualFold(key, further)
 }
+
+func TestStuffed(t *testing.T) {
+	for raw, want := range map[string]string{
+		"a: b\r\n\r\ntext":          "a: b\r\n\r\ntext\r\n",
+		"a: b\r\n\r\ntext\r\n":      "a: b\r\n\r\ntext\r\n",
+		"a: b\r\n\r\n.":             "a: b\r\n\r\n..\r\n",
+		".\r\n.\r\n..\r\na.b\r\n":   "..\r\n..\r\n...\r\na.b\r\n",
+		"a: b\r\n\r\n\r\n.\r\n\r\n": "a: b\r\n\r\n\r\n..\r\n\r\n",
+	} {
+		if got := string(stuffed([]byte(raw))); got != want {
+			t.Errorf("%q became %q, want %q", raw, got, want)
+		}
+	}
+}

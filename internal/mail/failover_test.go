@@ -149,6 +149,21 @@ func TestAllProvidersFail(t *testing.T) {
 	}
 }
 
+// TestNoProviderIsForIt: settings can be mended, so the mail is not destroyed.
+func TestNoProviderIsForIt(t *testing.T) {
+	srv := testkit.NewSMTP(t)
+	sender := newSenderURL(t, srv, with(srv, "from=shop.example,other.example"), patience)
+	_, err := sender.Send(t.Context(), testMessage(), nil)
+	if e := asError(err); e == nil || e.Kind != Temporary || e.Op != opChoose || srv.Seen(testkit.SMTPAtConnect) != 0 {
+		t.Errorf("got %v", err)
+	}
+	m := testMessage()
+	m.From = "Shop <hello@Shop.Example>"
+	if _, err := sender.Send(t.Context(), m, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBreakerSparesAProvider: after some failures in a row a provider is not
 // asked any more, and with all of them out a message is put off at once.
 func TestBreakerSparesAProvider(t *testing.T) {

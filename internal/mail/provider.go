@@ -32,7 +32,7 @@ func newProvider(s settings, senders int, m *metrics, log *slog.Logger) *provide
 		localName: localName(),
 		tls: &tls.Config{
 			ServerName: s.host, MinVersion: tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(s.connections),
+			ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		},
 		metrics: m,
 		log:     log.With("provider", s.name),
