@@ -8,8 +8,7 @@ import (
 
 const (
 	// paceFirst is the gap between two mails to a domain after its first
-	// complaint. Each further one doubles it, each mail that is taken shortens
-	// it by a quarter.
+	// complaint. Each further one doubles it, each mail that is taken halves it.
 	paceFirst = 2 * time.Second
 	paceLast  = time.Minute
 	// paceWorth is the gap that is not worth keeping any more: together with
@@ -32,6 +31,7 @@ type paces struct {
 
 type pace struct {
 	gap  time.Duration
+	last time.Time // when it was slowed down last
 	next time.Time // when the next mail may go
 	// promised is when the last of those that were put off will ask again:
 	// each gets a time of its own, not all the same.
@@ -60,22 +60,26 @@ func (p *paces) enter(domain string) (wait time.Duration, ok bool) {
 	return slowed.promised.Sub(now), false
 }
 
-// leave tells how a mail to the domain went; err is nil of one that was taken.
-func (p *paces) leave(domain string, err *Error) {
+// leave tells how a mail to the domain went that entered then; err is nil of
+// one that was taken.
+func (p *paces) leave(domain string, entered time.Time, err *Error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	slowed := p.domains[domain]
 	switch {
+	case slowed != nil && entered.Before(slowed.last):
+		// It was under way already: it tells nothing of the new pace.
 	case err != nil && speaksOfRate(err):
 		if slowed == nil {
 			if slowed = p.add(domain); slowed == nil {
 				return
 			}
 		}
+		now := time.Now()
 		slowed.gap = min(max(2*slowed.gap, paceFirst), paceLast)
-		slowed.next = time.Now().Add(slowed.gap)
+		slowed.last, slowed.next = now, now.Add(slowed.gap)
 	case err == nil && slowed != nil:
-		if slowed.gap -= slowed.gap / 4; slowed.gap < paceWorth {
+		if slowed.gap /= 2; slowed.gap < paceWorth {
 			delete(p.domains, domain)
 		}
 	}

@@ -26,7 +26,7 @@ func TestPace(t *testing.T) {
 				t.Fatal("a domain that never complained is slowed")
 			}
 		}
-		p.leave("example.org", tooMany)
+		p.leave("example.org", time.Now(), tooMany)
 		if wait, ok := p.enter("example.net"); !ok {
 			t.Errorf("another domain waits %v", wait)
 		}
@@ -43,8 +43,18 @@ func TestPace(t *testing.T) {
 		if enter() == 0 {
 			t.Error("two went at once")
 		}
+		before := time.Now().Add(-time.Millisecond)
+		p.leave("example.org", time.Now(), tooMany)
+		for range 10 { // mails that were under way at the same time
+			p.leave("example.org", before, tooMany)
+			p.leave("example.org", before, nil)
+		}
+		if got := p.domains["example.org"].gap; got != 2*paceFirst {
+			t.Errorf("mails under way made the gap %v, want %v", got, 2*paceFirst)
+		}
 		for range 10 {
-			p.leave("example.org", tooMany)
+			time.Sleep(paceLast)
+			p.leave("example.org", time.Now(), tooMany)
 		}
 		if got := p.domains["example.org"].gap; got != paceLast {
 			t.Errorf("the gap grew to %v, want %v at most", got, paceLast)
@@ -56,7 +66,7 @@ func TestPace(t *testing.T) {
 			if enter() != 0 {
 				t.Fatal("a mail must wait longer than the gap")
 			}
-			p.leave("example.org", nil)
+			p.leave("example.org", time.Now(), nil)
 			if taken++; taken > 100 {
 				t.Fatal("it does not recover")
 			}
@@ -68,17 +78,17 @@ func TestPaceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p paces
 		for n := range maxPaced + 5 {
-			p.leave(fmt.Sprint(n), tooMany)
+			p.leave(fmt.Sprint(n), time.Now(), tooMany)
 		}
 		if got := p.slowed(); got != maxPaced {
 			t.Errorf("keeps %d domains, want %d", got, maxPaced)
 		}
 		time.Sleep(paceIdle + paceLast)
-		p.leave("new", tooMany)
+		p.leave("new", time.Now(), tooMany)
 		if got := p.slowed(); got != 1 {
 			t.Errorf("keeps %d domains after all but one are long past", got)
 		}
-		p.leave("new", tooMany)
+		p.leave("new", time.Now(), tooMany)
 		longest := time.Duration(0)
 		for range 100_000 {
 			wait, _ := p.enter("new")

@@ -64,10 +64,11 @@ func (p *provider) enter(domain string) (leave func(ctx context.Context, err err
 		report(noVerdict)
 		return nil, wait
 	}
+	entered := time.Now()
 	return func(ctx context.Context, err error) {
 		e := asError(err)
 		report(judge(ctx, e))
-		p.paces.leave(domain, e)
+		p.paces.leave(domain, entered, e)
 		p.metrics.sent(p.name, e)
 	}, 0
 }
