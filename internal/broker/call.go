@@ -67,7 +67,8 @@ local pending, paused, wake = KEYS[1], KEYS[2], KEYS[3]
 return out
 `)
 
-// doneManyScript does what asynq's done does for many tasks of a queue.
+// doneManyScript does what asynq's done does for many tasks of a queue. It looks
+// for them from the end of the active list, where the oldest are.
 //
 // KEYS[1] asynq:{queue}:active
 // KEYS[2] asynq:{queue}:lease
@@ -81,7 +82,7 @@ return out
 var doneManyScript = newScript(`
 local out, ids, keys = {}, {}, {}
 for i = 4, #ARGV do
-	if redis.call("LREM", KEYS[1], 1, ARGV[i]) == 0 then
+	if redis.call("LREM", KEYS[1], -1, ARGV[i]) == 0 then
 		out[#out + 1] = 0
 	else
 		ids[#ids + 1] = ARGV[i]
