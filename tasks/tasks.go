@@ -8,12 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // MaxPayload is the most bytes that a job's payload may have as JSON.
@@ -98,8 +96,11 @@ func Define[T any, P interface {
 	}
 	t.decode = func(raw []byte) (Payload, error) {
 		p := P(new(T))
-		if err := strict(raw, p); err != nil {
-			return nil, err
+		if !quick(raw, p) {
+			p = P(new(T))
+			if err := strict(raw, p); err != nil {
+				return nil, err
+			}
 		}
 		if err := p.Validate(); err != nil {
 			return nil, err
@@ -145,41 +146,6 @@ func (t Type) Canonical(raw []byte) (payload []byte, recipient string, err error
 		recipient = a.Recipient()
 	}
 	return payload, recipient, nil
-}
-
-// strict decodes one JSON object and nothing behind it, refusing fields that
-// the payload does not have. No payload at all is the empty object.
-func strict(raw []byte, into any) error {
-	// RFC 8259 section 8.1. encoding/json would put U+FFFD where a string is
-	// broken, which alters the message, and keep a json.RawMessage as it is,
-	// which PostgreSQL refuses.
-	if !utf8.Valid(raw) {
-		return Invalid{{Field: "payload", Problem: "is not UTF-8"}}
-	}
-	if len(bytes.TrimSpace(raw)) == 0 || bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
-		raw = []byte("{}")
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
-			return Invalid{{Field: "payload", Problem: "has something behind its end"}}
-		}
-		return nil
-	}
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		// The value of a number is its digits, however many.
-		if kind.Field == "" {
-			return Invalid{{Field: "payload", Problem: "must be an object, not a " + printable(kind.Value)}}
-		}
-		return Invalid{{Field: kind.Field, Problem: "must not be a " + printable(kind.Value)}}
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return Invalid{{Field: printable(strings.Trim(name, `"`)), Problem: "is not a field of this job type"}}
-	}
-	return Invalid{{Field: "payload", Problem: "is not valid JSON for this job type: " + strings.TrimPrefix(err.Error(), "json: ")}}
 }
 
 // Catalogue is a set of job types by name.
