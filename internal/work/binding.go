@@ -63,7 +63,7 @@ func bind(types *tasks.Catalogue, handlers []Binding, log *slog.Logger) (map[str
 	}
 	for _, t := range types.Types() {
 		if _, ok := out[t.Name]; !ok {
-			log.Warn("a job type has no handler: its jobs will fail here", "type", t.Name)
+			log.Warn("a job type has no handler: its jobs are left to other workers", "type", t.Name)
 		}
 	}
 	return out, errors.Join(errs...)

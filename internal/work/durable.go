@@ -18,6 +18,9 @@ const (
 	// awayPause is how long a task waits while the database is away, before
 	// chance adds up to as much again.
 	awayPause = 2 * time.Second
+	// strangerPause is how long a job of an unknown type waits for a worker of
+	// another release.
+	strangerPause = 30 * time.Second
 	// settlePause is the wait before an outcome is recorded anew, likewise.
 	settlePause = 200 * time.Millisecond
 )

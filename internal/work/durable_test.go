@@ -125,15 +125,15 @@ func TestTypeWithoutHandler(t *testing.T) {
 func checkNoHandler(t *testing.T, name string) {
 	r := newRig(t, done)
 	task := r.acceptNew(job.New{Type: name, Queue: "default", Payload: []byte("{}"), MaxAttempts: 5, OnAmbiguous: tasks.Resend})
-	if v := r.Handle(t.Context(), task); !isAck(v) {
+	if v := r.Handle(t.Context(), task); !v.Again || v.After < strangerPause-time.Second || v.After > strangerPause {
 		t.Errorf("verdict %+v", v)
 	}
 	e := r.last(task.ID)
-	if e.Kind != job.EventSettled || e.State != job.Failed || e.Code != job.CodePermanent ||
+	if e.Kind != job.EventSettled || e.State != job.Waiting || e.Code != job.CodeTemporary ||
 		!strings.Contains(e.Message, `no handler for job type "`+name+`"`) {
 		t.Errorf("event %+v", e)
 	}
-	if r.metric("postrider_runs_total", "permanent", "unknown") != 1 {
+	if r.metric("postrider_runs_total", "temporary", "unknown") != 1 {
 		t.Error("not counted under the label of unknown types")
 	}
 }

@@ -130,11 +130,14 @@ func (w *Worker) carryOut(run *Run, b bound) job.Outcome {
 }
 
 // noHandler is the outcome of a job whose type this worker does not have: one
-// release is ahead of the other.
+// release is ahead of the other. Another worker may have it, or this one's
+// successor; it costs an attempt, so that a type which nobody has any more ends.
 func (w *Worker) noHandler(t job.Task) job.Outcome {
 	w.log.Warn("a job's type has no handler in this worker", "job", t.ID, "type", t.Type)
-	w.metrics.runs.WithLabelValues(unknownType, string(job.OutcomePermanent)).Inc()
-	return job.PermanentFailure("no handler for job type %q in worker %s", t.Type, w.name)
+	w.metrics.runs.WithLabelValues(unknownType, string(job.OutcomeTemporary)).Inc()
+	o := job.TemporaryFailure("no handler for job type %q in worker %s", t.Type, w.name)
+	o.After = strangerPause
+	return o
 }
 
 // Shutdown ends all work; the engine must have stopped bringing tasks. Running
