@@ -22,7 +22,7 @@ type mailServer struct {
 }
 
 func newMailServer(t testing.TB) *mailServer {
-	server := testkit.NewSMTP(t)
+	server := testkit.NewSMTP(t, testkit.SMTPExtension("PIPELINING"))
 	var mu sync.Mutex
 	met := map[string]bool{}
 	server.Judge(func(recipient string) (testkit.SMTPAction, bool) {
