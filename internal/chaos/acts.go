@@ -28,14 +28,16 @@ const (
 // most, on top of each other.
 func Short() []Act {
 	return []Act{
-		{"workers die; meanwhile Redis is flushed, cut from power and lost from sight, the rest is killed too", func(h *harness) {
+		{"Redis is flushed, and cut from power while an api dies", func(h *harness) {
+			h.mailTroubles()
+			h.pause(h.between(time.Second, 3*time.Second))
+			h.await(h.flush())
+			h.await(h.cutRedisPower(func() { h.kill(h.fleet.apis) }))
+		}},
+		{"a worker is killed and one suspended, meanwhile PostgreSQL dies and connections are lost", func(h *harness) {
 			h.mailTroubles()
 			frozen := h.suspend()
 			lost := h.killWorker()
-			h.pause(h.between(time.Second, 3*time.Second))
-			h.await(h.flush())
-			h.mailTroubles()
-			h.await(h.cutRedisPower(func() { h.kill(h.fleet.apis) }))
 			h.outageOfPostgres(h.pg.Kill, h.between(time.Second, 2*time.Second))
 			h.cutLinks()
 			h.halfOpenRedis()

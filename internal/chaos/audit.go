@@ -23,7 +23,8 @@ func (h *harness) audit(unsettled []string) Report {
 	h.auditRuns(&r)
 	r.Slots, r.SlotsMissed, r.SlotsDoubled = h.slots()
 	for _, m := range h.marks {
-		r.Recovery[m.bar] = max(r.Recovery[m.bar], h.recovery(m))
+		took, _ := h.recovery(m)
+		r.Recovery[m.bar] = max(r.Recovery[m.bar], took)
 	}
 	return r
 }
@@ -173,16 +174,26 @@ func (h *harness) describe(a accepted, state string) {
 	h.tell("lost: a %s, job %s, accepted %s, must be %s and is %q:%s", a.kind, a.id, a.at.Format(time.StampMilli), a.want, state, h.history(a.id))
 }
 
+// since is a time of the database, in milliseconds, as the story counts it.
+func (h *harness) since(ms int64) float64 { return time.UnixMilli(ms).Sub(h.began).Seconds() }
+
 // history is a job's events, a line each.
 func (h *harness) history(id string) string {
 	var b strings.Builder
+	h.query(`SELECT type || ', due', run_at FROM jobs WHERE id = $1`, func(scan func(...any) error) error {
+		var what string
+		var due int64
+		err := scan(&what, &due)
+		fmt.Fprintf(&b, " %s at %.1fs", what, h.since(due))
+		return err
+	}, id)
 	h.query(`SELECT at, kind, state, run, worker, code, message FROM job_events WHERE job_id = $1 ORDER BY seq`,
 		func(scan func(...any) error) error {
 			var at int64
 			var run int
 			var kind, state, worker, code, message string
 			err := scan(&at, &kind, &state, &run, &worker, &code, &message)
-			fmt.Fprintf(&b, "\n    %6.1fs %s → %s, run %d of %s %s %s", time.UnixMilli(at).Sub(h.began).Seconds(), kind, state, run, worker, code, message)
+			fmt.Fprintf(&b, "\n    %6.1fs %s → %s, run %d of %s %s %s", h.since(at), kind, state, run, worker, code, message)
 			return err
 		}, id)
 	return b.String()

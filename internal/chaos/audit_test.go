@@ -203,8 +203,8 @@ func TestRecovery(t *testing.T) {
 	if open := r.open(m); len(open) != 0 {
 		t.Errorf("%v have not begun again", open)
 	}
-	if got := r.recovery(m).Round(time.Second); got != 3*time.Second {
-		t.Errorf("recovered in %s, want 3 s", got)
+	if got, last := r.recovery(m); got.Round(time.Second) != 3*time.Second || last == "" {
+		t.Errorf("recovered in %s with job %q, want 3 s", got, last)
 	}
 	m.jobs[r.job("noop", "waiting", "done", "started:running", "died:waiting")] = from
 	if open := r.open(m); len(open) != 1 {

@@ -106,18 +106,23 @@ func (h *harness) await(m *mark) {
 		}
 		return true
 	})
-	h.tell("  recovered in %.1f s", h.recovery(m).Seconds())
+	took, last := h.recovery(m)
+	h.tell("  recovered in %.1f s", took.Seconds())
+	if took > bars[m.bar] {
+		h.tell("  the last was job %s:%s", last, h.history(last))
+	}
 }
 
 // recovery is how late the last of the mark's jobs began again, or ended
-// without.
-func (h *harness) recovery(m *mark) time.Duration {
+// without, and which that was.
+func (h *harness) recovery(m *mark) (latest time.Duration, last string) {
 	h.t.Helper()
-	var latest int
 	for id, began := range h.tally(`SELECT job_id, min(at) FROM job_events WHERE job_id = ANY($1::uuid[]) AND at >= $2
 		AND (kind = 'started' OR state NOT IN ('waiting', 'running')) GROUP BY job_id`,
 		slices.Collect(maps.Keys(m.jobs)), m.at.UnixMilli()) {
-		latest = max(latest, began-m.jobs[id])
+		if late := time.Duration(began-m.jobs[id]) * time.Millisecond; late > latest {
+			latest, last = late, id
+		}
 	}
-	return time.Duration(latest) * time.Millisecond
+	return latest, last
 }
