@@ -68,13 +68,14 @@ func (h *harness) suspend() *process {
 	p.suspended = true
 	now := time.Now()
 	h.stopped = append(h.stopped, interval{pid: p.Pid(), from: now})
-	h.workerLost(p, now)
+	p.lost = h.workerLost(p, now)
 	return p
 }
 
 // wake lets a suspended worker go on, past all its leases.
 func (h *harness) wake(p *process) {
 	h.t.Helper()
+	h.await(p.lost)
 	last := &h.stopped[len(h.stopped)-1]
 	h.pause(time.Until(last.from.Add(suspension)))
 	h.tell("%s goes on", p.name)

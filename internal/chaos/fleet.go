@@ -43,6 +43,7 @@ type process struct {
 	name            string
 	redis, postgres *testkit.FaultProxy // redis is nil but of Engine.Single
 	suspended       bool
+	lost            *mark     // of its suspension
 	restartAt       time.Time // zero while it runs
 	lives           int
 }

@@ -25,6 +25,10 @@ type mark struct {
 	bar  bar
 	at   time.Time
 	jobs map[string]int
+	// fetched are jobs that a dead worker may have had in hand without having
+	// begun them: they come back in time too, but what else is broken meanwhile
+	// decides when.
+	fetched []string
 }
 
 // soon is how far a mark looks ahead: what comes due soon after a loss must not
@@ -46,15 +50,16 @@ func (h *harness) runningOn(p *process) []string {
 		strconv.Itoa(p.Pid()))
 }
 
-// workerLost marks the end of a worker: of the jobs that it was at work on, and
-// of those that wait, some of which it may have fetched.
+// workerLost marks the end of a worker: of the jobs that it was at work on.
 func (h *harness) workerLost(p *process, at time.Time) *mark {
 	h.t.Helper()
-	jobs := h.waitingAt(at)
+	jobs := map[string]int{}
 	for _, id := range h.runningOn(p) {
 		jobs[id] = int(at.UnixMilli())
 	}
-	return h.mark(deadWorker, at, jobs)
+	m := h.mark(deadWorker, at, jobs)
+	m.fetched = slices.Collect(maps.Keys(h.waitingAt(at)))
+	return m
 }
 
 // redisReturned marks the moment from which Redis serves again.
@@ -69,7 +74,7 @@ func (h *harness) redisReturned() *mark {
 // dead worker had fetched does not come back sooner because Redis does.
 func (h *harness) mark(b bar, at time.Time, jobs map[string]int) *mark {
 	for _, other := range h.marks {
-		for _, id := range h.open(other) {
+		for _, id := range append(h.open(other), h.notBegun(other.fetched, other.at)...) {
 			delete(jobs, id)
 		}
 	}
@@ -82,9 +87,13 @@ func (h *harness) mark(b bar, at time.Time, jobs map[string]int) *mark {
 // open lists the mark's jobs that have not begun again, nor ended.
 func (h *harness) open(m *mark) []string {
 	h.t.Helper()
+	return h.notBegun(slices.Collect(maps.Keys(m.jobs)), m.at)
+}
+
+func (h *harness) notBegun(ids []string, since time.Time) []string {
+	h.t.Helper()
 	return h.ids(`SELECT j.id FROM jobs j WHERE j.id = ANY($1::uuid[]) AND j.state IN ('waiting', 'running') AND NOT EXISTS (
-		SELECT 1 FROM job_events e WHERE e.job_id = j.id AND e.kind = 'started' AND e.at >= $2)`,
-		slices.Collect(maps.Keys(m.jobs)), m.at.UnixMilli())
+		SELECT 1 FROM job_events e WHERE e.job_id = j.id AND e.kind = 'started' AND e.at >= $2)`, ids, since.UnixMilli())
 }
 
 // await returns when all of the mark's jobs have begun again, or when that has
