@@ -10,10 +10,7 @@ import (
 )
 
 // dialect is what differs between the two databases.
-type dialect struct {
-	postgres   bool
-	committers int // transactions of a group side by side
-}
+type dialect struct{ postgres bool }
 
 // kind is the type of a column of values.
 type kind string

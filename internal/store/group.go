@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/postrider/postrider/internal/job"
 )
 
 const (
-	batchMost  = 256  // calls in one transaction
-	weightMost = 1000 // rows in one transaction, but for a single call that has more
-	groupQueue = 4096 // calls that wait without blocking their callers
+	batchMost  = 256              // calls in one transaction
+	weightMost = 1000             // rows in one transaction, but for a single call that has more
+	groupQueue = 4096             // calls that wait without blocking their callers
+	gatherFor  = time.Millisecond // the most that a batch waits to be as large as the last
 )
 
 // group lets calls that come at the same moment share a transaction: while
-// one is being committed, the next gathers. A lone call goes at once.
+// one is being committed, the next gathers. Callers that were answered
+// together tend to come back together, so a batch waits a moment for as many
+// as the last one had: half-empty transactions cost nearly as much as full
+// ones. A lone call after a lone call goes at once.
 type group[R, S any] struct {
 	s      *Store
 	op     string
@@ -44,15 +49,13 @@ const (
 	callLeft        // its caller went before that
 )
 
-func newGroup[R, S any](s *Store, op string, committers int, commit func(context.Context, *tx, []R) ([]answer[S], error)) *group[R, S] {
+func newGroup[R, S any](s *Store, op string, commit func(context.Context, *tx, []R) ([]answer[S], error)) *group[R, S] {
 	g := &group[R, S]{
 		s: s, op: op, commit: commit,
 		weight: func(R) int { return 1 },
 		in:     make(chan *call[R, S], groupQueue),
 	}
-	for range committers {
-		s.groups.Go(g.run)
-	}
+	s.groups.Go(g.run)
 	return g
 }
 
@@ -87,9 +90,12 @@ func (g *group[R, S]) do(ctx context.Context, req R) (S, error) {
 	}
 }
 
-// run is a committer. After Close it finishes what was handed over.
+// run commits batch after batch. One at a time makes the largest batches,
+// which pays more than a second one beside it. After Close it finishes what was
+// handed over.
 func (g *group[R, S]) run() {
 	var held []*call[R, S] // back from an earlier batch that had their keys
+	last := 1              // calls in the last batch
 	for {
 		var first *call[R, S]
 		if len(held) > 0 {
@@ -106,15 +112,16 @@ func (g *group[R, S]) run() {
 			}
 		}
 		var batch []*call[R, S]
-		batch, held = g.gather(first, held)
-		if len(batch) > 0 {
+		batch, held = g.gather(first, held, last)
+		if last = len(batch); last > 0 {
 			g.carryOut(batch)
 		}
 	}
 }
 
-// gather makes a batch of what is there now.
-func (g *group[R, S]) gather(first *call[R, S], before []*call[R, S]) (batch, held []*call[R, S]) {
+// gather makes a batch of what is there now, and waits a moment for what is
+// missing to the size that is expected.
+func (g *group[R, S]) gather(first *call[R, S], before []*call[R, S], expected int) (batch, held []*call[R, S]) {
 	keys := map[string]bool{}
 	weight := 0
 	take := func(c *call[R, S]) {
@@ -134,11 +141,28 @@ func (g *group[R, S]) gather(first *call[R, S], before []*call[R, S]) (batch, he
 	for _, c := range before {
 		take(c)
 	}
+	var late <-chan time.Time
 	for len(batch)+len(held) < batchMost && weight < weightMost {
 		select {
 		case c := <-g.in:
 			take(c)
+			continue
 		default:
+		}
+		if len(batch)+len(held) >= expected {
+			break
+		}
+		if late == nil {
+			timer := time.NewTimer(gatherFor)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case c := <-g.in:
+			take(c)
+		case <-late:
+			return batch, held
+		case <-g.s.stop:
 			return batch, held
 		}
 	}

@@ -17,8 +17,8 @@ import (
 
 const connectWait = 10 * time.Second
 
-// postgresConns bounds the pool: two committers for each of three groups, and
-// room for reads beside them.
+// postgresConns bounds the pool: a committer for each of four groups, calls
+// that have a transaction of their own, and room for reads beside them.
 const postgresConns = 16
 
 func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
@@ -47,7 +47,7 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) error {
 	if err != nil {
 		return fmt.Errorf("reading DATABASE_URL: %w", err)
 	}
-	s.dialect = dialect{postgres: true, committers: 2}
+	s.dialect = dialect{postgres: true}
 	db := stdlib.OpenDB(*c)
 	db.SetMaxOpenConns(postgresConns)
 	db.SetMaxIdleConns(postgresConns)
@@ -66,7 +66,7 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) error {
 // stand in the DSN so that every connection has them, busy_timeout first so
 // that the others wait too.
 func (s *Store) openSQLite(ctx context.Context, path string) error {
-	s.dialect = dialect{committers: 1}
+	s.dialect = dialect{}
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("making the folder of the database: %w", err)
 	}

@@ -137,7 +137,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 }
 
 func (s *Store) startGroups() {
-	s.accepts = newGroup(s, "accept", s.committers, s.commitAccepts)
+	s.accepts = newGroup(s, "accept", s.commitAccepts)
 	s.accepts.key = func(r job.Request) string {
 		if r.Key.Key == "" {
 			return string(r.Base)
@@ -145,11 +145,11 @@ func (s *Store) startGroups() {
 		return r.Key.Owner + "\x00" + r.Key.Key
 	}
 	s.accepts.weight = func(r job.Request) int { return len(r.Jobs) }
-	s.claims = newGroup(s, "claim", s.committers, s.commitClaims)
+	s.claims = newGroup(s, "claim", s.commitClaims)
 	s.claims.key = func(c job.Claim) string { return string(c.ID) }
-	s.noReturns = newGroup(s, "no_return", 1, s.commitNoReturns)
+	s.noReturns = newGroup(s, "no_return", s.commitNoReturns)
 	s.noReturns.key = func(r job.RunRef) string { return string(r.ID) }
-	s.settles = newGroup(s, "settle", s.committers, s.commitSettles)
+	s.settles = newGroup(s, "settle", s.commitSettles)
 	s.settles.key = func(x job.Settlement) string { return string(x.ID) }
 }
 
