@@ -20,6 +20,23 @@ type keyRow struct {
 
 type keyName struct{ owner, key string }
 
+// acceptAlone writes requests without idempotency keys, if all are such.
+func (s *Store) acceptAlone(ctx context.Context, x *tx, reqs []job.Request) ([]answer[job.Receipt], error) {
+	out := make([]answer[job.Receipt], len(reqs))
+	for _, r := range reqs {
+		if r.Key.Key != "" {
+			return out, nil
+		}
+	}
+	at, _, err := x.insertNew(ctx, reqs)
+	for i, r := range reqs {
+		if written, ok := at[r.Jobs[0].ID]; ok {
+			out[i] = answer[job.Receipt]{val: job.Receipt{Base: r.Base, At: written}, given: true}
+		}
+	}
+	return out, err
+}
+
 // commitAccepts writes requests: keys first, which tells whose requests are
 // new, then the jobs of those with their first events.
 func (s *Store) commitAccepts(ctx context.Context, x *tx, reqs []job.Request) ([]answer[job.Receipt], error) {
@@ -118,6 +135,19 @@ func (x *tx) takeKeys(ctx context.Context, reqs []job.Request) (map[keyName]keyR
 // insertJobs writes the requests' jobs and first events and returns when each
 // job was written: now, or earlier where the request is a repeat.
 func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]time.Time, error) {
+	at, events, err := x.insertNew(ctx, reqs)
+	if err != nil || len(reqs) == 0 {
+		return at, err
+	}
+	if err := x.insertEvents(ctx, events); err != nil {
+		return nil, err
+	}
+	return at, x.writtenBefore(ctx, reqs, at)
+}
+
+// insertNew writes those of the requests' jobs that are not there yet, and
+// returns when that was and the events that are still to be written.
+func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time.Time, []job.Event, error) {
 	t := columns("id uuid, type text, queue text, recipient text, batch uuid, accepted_by text, " +
 		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text")
 	for _, r := range reqs {
@@ -127,11 +157,7 @@ func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]tim
 		}
 	}
 	at := make(map[job.ID]time.Time, len(t.rows))
-	if len(t.rows) == 0 {
-		return at, nil
-	}
-	var events []job.Event
-	err := x.rows(ctx, t, `
+	insert := `
 		INSERT INTO jobs (id, type, queue, state, recipient, batch, accepted_by, created_at, updated_at, run_at,
 			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload)
 		SELECT v.id, v.type, v.queue, 'waiting', v.recipient, v.batch, v.accepted_by, {now}, {now},
@@ -139,7 +165,14 @@ func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]tim
 			v.expires_at, v.max_attempts, v.on_ambiguous, 1, {now}, v.payload
 		FROM {v} WHERE true
 		ON CONFLICT (id) DO NOTHING
-		RETURNING id, created_at, accepted_by`,
+		RETURNING id, created_at, accepted_by`
+	if x.s.postgres {
+		insert = "WITH written AS (" + insert + ")" +
+			x.s.telling(`SELECT id, created_at, 'accepted', 'waiting', 0, '', accepted_by, '', 0, '' FROM written`) + `
+			SELECT id, created_at, accepted_by FROM written`
+	}
+	var events []job.Event
+	err := x.rows(ctx, t, insert,
 		func(rows *sql.Rows) error {
 			var (
 				id      job.ID
@@ -150,16 +183,12 @@ func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]tim
 				return err
 			}
 			at[id] = fromMS(created)
-			events = append(events, job.Event{Job: id, At: at[id], Kind: job.EventAccepted, State: job.Waiting, Actor: actor})
+			if !x.s.postgres {
+				events = append(events, job.Event{Job: id, At: at[id], Kind: job.EventAccepted, State: job.Waiting, Actor: actor})
+			}
 			return nil
 		})
-	if err != nil {
-		return nil, err
-	}
-	if err := x.insertEvents(ctx, events); err != nil {
-		return nil, err
-	}
-	return at, x.writtenBefore(ctx, reqs, at)
+	return at, events, err
 }
 
 // writtenBefore completes at with the first jobs of repeated requests.
@@ -190,6 +219,6 @@ func (x *tx) insertEvents(ctx context.Context, events []job.Event) error {
 			clean(e.Worker), clean(e.Actor), string(e.Code), int64(e.ReplyCode), clean(e.Message))
 	}
 	return x.exec(ctx, t, `
-		INSERT INTO job_events (job_id, at, kind, state, run, worker, actor, code, reply_code, message)
+		INSERT INTO job_events (`+eventColumns+`)
 		SELECT v.job_id, v.at, v.kind, v.state, v.run, v.worker, v.actor, v.code, v.reply_code, v.message FROM {v}`)
 }

@@ -10,6 +10,17 @@ import (
 	"github.com/postrider/postrider/internal/job"
 )
 
+// grantAlone grants what grantDue does.
+func (s *Store) grantAlone(ctx context.Context, x *tx, claims []job.Claim) ([]answer[job.Claimed], error) {
+	place := make(map[job.ID]int, len(claims))
+	for i, c := range claims {
+		place[c.ID] = i
+	}
+	out := make([]answer[job.Claimed], len(claims))
+	_, err := x.grantDue(ctx, slices.Clone(claims), place, out)
+	return out, err
+}
+
 // commitClaims grants what can be granted by one conditional UPDATE, the way
 // of nearly every claim. The rest (dead leases, expiries, refusals, repeats)
 // is loaded and decided by Claim.Decide, in the same transaction.
@@ -44,7 +55,8 @@ func (s *Store) commitClaims(ctx context.Context, x *tx, claims []job.Claim) ([]
 // in this transaction must take no lock out of that order. Whether a job is
 // free is asked with the lock, of the row as it is then. Asked at the update
 // (as of all statements of this form) it would tempt PostgreSQL's planner to
-// go through every waiting job by the index on them.
+// go through every waiting job by the index on them. The events that it returns
+// are still to be written.
 func (x *tx) grantDue(ctx context.Context, claims []job.Claim, place map[job.ID]int, out []answer[job.Claimed]) ([]job.Event, error) {
 	t := columns("id uuid, token text, worker text, lease bigint")
 	slices.SortFunc(claims, func(a, b job.Claim) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -54,11 +66,11 @@ func (x *tx) grantDue(ctx context.Context, claims []job.Claim, place map[job.ID]
 	var events []job.Event
 	err := x.rows(ctx, t, `
 		WITH due AS (
-			SELECT jobs.id, v.token, v.worker, v.lease,
+			SELECT jobs.id, jobs.runs + 1 AS run, v.token, v.worker, v.lease,
 				jobs.state = 'waiting' AND jobs.run_at <= {now} AND (jobs.expires_at IS NULL OR jobs.expires_at > {now}) AS free
 			FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
-		)
-		UPDATE jobs SET state = 'running', runs = jobs.runs + 1, token = due.token, worker = due.worker,
+		)`+x.s.telling(`SELECT id, {now}, 'started', 'running', run, worker, '', '', 0, '' FROM due WHERE free`)+`
+		UPDATE jobs SET state = 'running', runs = due.run, token = due.token, worker = due.worker,
 			lease_until = {now} + due.lease, started_at = {now}, updated_at = {now}, dispatched = TRUE
 		FROM due WHERE jobs.id = due.id AND due.free
 		RETURNING `+jobColumns+`, jobs.payload`,
@@ -69,8 +81,10 @@ func (x *tx) grantDue(ctx context.Context, claims []job.Claim, place map[job.ID]
 				return err
 			}
 			j.Payload = []byte(payload.String)
-			events = append(events, job.Started(&j, j.StartedAt))
-			out[place[j.ID]].val = job.Claimed{Verdict: job.Granted, Job: j, State: j.State}
+			if !x.s.postgres {
+				events = append(events, job.Started(&j, j.StartedAt))
+			}
+			out[place[j.ID]] = answer[job.Claimed]{val: job.Claimed{Verdict: job.Granted, Job: j, State: j.State}, given: true}
 			return nil
 		})
 	return events, err

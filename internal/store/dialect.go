@@ -166,6 +166,20 @@ func (d dialect) query(q, now string, t *table, args []any) (string, []any) {
 	}
 }
 
+// eventColumns are the columns of job_events that a writer fills.
+const eventColumns = "job_id, at, kind, state, run, worker, actor, code, reply_code, message"
+
+// telling is what a statement that changes jobs puts between its other WITH
+// queries and itself to write their events too: events is the SELECT of
+// eventColumns. That saves a statement and its values. SQLite knows no WITH
+// query that writes: there it is nothing, and insertEvents must follow.
+func (d dialect) telling(events string) string {
+	if !d.postgres {
+		return ""
+	}
+	return ", told AS (INSERT INTO job_events (" + eventColumns + ") " + events + ")"
+}
+
 // now is the clock as SQL. PostgreSQL's is that of the transaction. SQLite's
 // is this process's own, which alone has the file.
 func (s *Store) now() string {

@@ -25,6 +25,9 @@ type group[R, S any] struct {
 	s      *Store
 	op     string
 	commit func(ctx context.Context, x *tx, calls []R) ([]answer[S], error)
+	// alone, if there is one, answers by one statement at most what it can;
+	// the rest is commit's.
+	alone  func(ctx context.Context, x *tx, calls []R) ([]answer[S], error)
 	key    func(R) string // a transaction holds a key once
 	weight func(R) int
 	in     chan *call[R, S]
@@ -32,8 +35,9 @@ type group[R, S any] struct {
 
 // answer is a call's own: err concerns this call alone.
 type answer[S any] struct {
-	val S
-	err error
+	val   S
+	err   error
+	given bool // by a lone statement
 }
 
 type call[R, S any] struct {
@@ -178,27 +182,71 @@ func (g *group[R, S]) carryOut(batch []*call[R, S]) {
 	for i, c := range batch {
 		reqs[i] = c.req
 	}
-	var answers []answer[S]
-	err := g.s.transact(g.s.life, g.op, func(x *tx) (err error) {
-		answers, err = g.commit(g.s.life, x, reqs)
-		return err
-	})
+	answers, err := g.answer(reqs)
+	var left []*call[R, S]
+	for i, c := range batch {
+		if err == nil || answers[i].given {
+			c.done <- answers[i]
+		} else {
+			left = append(left, c)
+		}
+	}
 	switch {
 	case err == nil:
-		for i, c := range batch {
-			c.done <- answers[i]
-		}
 	case len(batch) > 1 && !again(err):
-		g.s.log.Debug("a batch was refused; doing it over one by one", "op", g.op, "calls", len(batch), "err", err)
-		for i := range batch {
-			g.carryOut(batch[i : i+1])
+		g.s.log.Debug("a batch was refused; doing it over one by one", "op", g.op, "calls", len(left), "err", err)
+		for i := range left {
+			g.carryOut(left[i : i+1])
 		}
 	default:
-		g.s.log.Error("a transaction failed", "op", g.op, "calls", len(batch), "err", err)
-		for _, c := range batch {
+		g.s.log.Error("a transaction failed", "op", g.op, "calls", len(left), "err", err)
+		for _, c := range left {
 			c.done <- answer[S]{err: coded(g.op, err)}
 		}
 	}
+}
+
+// answer carries requests out: by a lone statement where that does, which on
+// PostgreSQL saves two round trips, and the rest in a transaction. With an error
+// the answers are those that were given before it.
+func (g *group[R, S]) answer(reqs []R) ([]answer[S], error) {
+	answers := make([]answer[S], len(reqs))
+	if g.alone != nil && g.s.postgres {
+		err := g.s.repeat(g.s.life, g.op, func(ctx context.Context) error {
+			return g.s.attemptAlone(ctx, g.op, func(x *tx) error {
+				got, err := g.alone(g.s.life, x, reqs)
+				if err == nil {
+					answers = got
+				}
+				return err
+			})
+		})
+		if err != nil {
+			return make([]answer[S], len(reqs)), err
+		}
+	}
+	var rest []R
+	var places []int
+	for i, a := range answers {
+		if !a.given {
+			rest, places = append(rest, reqs[i]), append(places, i)
+		}
+	}
+	if len(rest) == 0 {
+		return answers, nil
+	}
+	var more []answer[S]
+	err := g.s.transact(g.s.life, g.op, func(x *tx) (err error) {
+		more, err = g.commit(g.s.life, x, rest)
+		return err
+	})
+	if err != nil {
+		return answers, err
+	}
+	for i, a := range more {
+		answers[places[i]] = a
+	}
+	return answers, nil
 }
 
 // refused is an answer that is an error of the call's own.

@@ -11,29 +11,61 @@ import (
 	"github.com/postrider/postrider/internal/job"
 )
 
-// commitSettles records outcomes by one conditional UPDATE, which keeps the
-// rule of Settlement.Apply, with their events and effects. What matches no row
-// was settled before or comes too late.
-func (s *Store) commitSettles(ctx context.Context, x *tx, all []job.Settlement) ([]answer[job.Settled], error) {
-	place := make(map[job.ID]int, len(all))
+// settleAlone records outcomes that have no effects, if all are such.
+func (s *Store) settleAlone(ctx context.Context, x *tx, all []job.Settlement) ([]answer[job.Settled], error) {
 	out := make([]answer[job.Settled], len(all))
-	t := columns("id uuid, run bigint, state text, charge bigint, wait bigint, code text, message text, reply_code bigint")
-	for i, x := range all {
-		place[x.ID] = i
+	for _, s := range all {
+		if len(s.Effects) > 0 {
+			return out, nil
+		}
 	}
-	for _, x := range slices.SortedFunc(slices.Values(all), func(a, b job.Settlement) int { return strings.Compare(string(a.ID), string(b.ID)) }) {
-		t.add(string(x.ID), int64(x.Run), string(x.State), int64(x.Charge), x.After.Milliseconds(),
-			string(x.Code), clean(x.Message), int64(x.ReplyCode))
+	_, _, err := x.settleLive(ctx, all, placeOf(all), out)
+	return out, err
+}
+
+// commitSettles records outcomes with their events and effects. What matches no
+// row was settled before or comes too late.
+func (s *Store) commitSettles(ctx context.Context, x *tx, all []job.Settlement) ([]answer[job.Settled], error) {
+	place := placeOf(all)
+	out := make([]answer[job.Settled], len(all))
+	events, effects, err := x.settleLive(ctx, all, place, out)
+	if err != nil {
+		return nil, err
 	}
-	var events []job.Event
-	var effects []effect
-	err := x.rows(ctx, t, `
+	late, err := x.settledBefore(ctx, all, place, out)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.insertEvents(ctx, append(events, late...)); err != nil {
+		return nil, err
+	}
+	return out, x.insertEffects(ctx, effects)
+}
+
+func placeOf(all []job.Settlement) map[job.ID]int {
+	place := make(map[job.ID]int, len(all))
+	for i, s := range all {
+		place[s.ID] = i
+	}
+	return place
+}
+
+// settleLive settles the runs that are still their jobs' by one conditional
+// UPDATE, which keeps the rule of Settlement.Apply, and returns the events and
+// effects that are still to be written.
+func (x *tx) settleLive(ctx context.Context, all []job.Settlement, place map[job.ID]int, out []answer[job.Settled]) (events []job.Event, effects []effect, err error) {
+	t := columns("id uuid, run bigint, worker text, state text, charge bigint, wait bigint, code text, message text, reply_code bigint")
+	for _, s := range slices.SortedFunc(slices.Values(all), func(a, b job.Settlement) int { return strings.Compare(string(a.ID), string(b.ID)) }) {
+		t.add(string(s.ID), int64(s.Run), clean(s.Worker), string(s.State), int64(s.Charge), s.After.Milliseconds(),
+			string(s.Code), clean(s.Message), int64(s.ReplyCode))
+	}
+	err = x.rows(ctx, t, `
 		WITH mine AS (
-			SELECT jobs.id, v.run, CASE WHEN v.state = 'waiting' AND jobs.cancel_requested THEN 'cancelled' ELSE v.state END AS state,
+			SELECT jobs.id, v.run, v.worker, CASE WHEN v.state = 'waiting' AND jobs.cancel_requested THEN 'cancelled' ELSE v.state END AS state,
 				v.charge, v.wait, v.code, v.message, v.reply_code,
 				jobs.runs = v.run AND jobs.state = 'running' AS live
 			FROM {v} JOIN jobs ON jobs.id = v.id ORDER BY jobs.id {lock}
-		)
+		)`+x.s.telling(`SELECT id, {now}, 'settled', state, run, worker, '', code, reply_code, message FROM mine WHERE live`)+`
 		UPDATE jobs SET state = mine.state, attempts = jobs.attempts + mine.charge, settled_run = mine.run,
 			run_at = CASE WHEN mine.state = 'waiting' THEN {now} + mine.wait ELSE jobs.run_at END,
 			finished_at = CASE WHEN mine.state IN ('waiting', 'held') THEN NULL ELSE {now} END,
@@ -51,24 +83,16 @@ func (s *Store) commitSettles(ctx context.Context, x *tx, all []job.Settlement) 
 				return err
 			}
 			i := place[id]
-			out[i].val = settled(state, fromMS(runAt), fromMS(at))
-			events = append(events, all[i].Event(state, fromMS(at)))
+			out[i] = answer[job.Settled]{val: settled(state, fromMS(runAt), fromMS(at)), given: true}
+			if !x.s.postgres {
+				events = append(events, all[i].Event(state, fromMS(at)))
+			}
 			for _, e := range all[i].Effects {
 				effects = append(effects, effect{e, fromMS(at)})
 			}
 			return nil
 		})
-	if err != nil {
-		return nil, err
-	}
-	late, err := x.settledBefore(ctx, all, place, out)
-	if err != nil {
-		return nil, err
-	}
-	if err := x.insertEvents(ctx, append(events, late...)); err != nil {
-		return nil, err
-	}
-	return out, x.insertEffects(ctx, effects)
+	return events, effects, err
 }
 
 func settled(state job.State, runAt, now time.Time) job.Settled {

@@ -138,6 +138,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 
 func (s *Store) startGroups() {
 	s.accepts = newGroup(s, "accept", s.commitAccepts)
+	s.accepts.alone = s.acceptAlone
 	s.accepts.key = func(r job.Request) string {
 		if r.Key.Key == "" {
 			return string(r.Base)
@@ -146,10 +147,12 @@ func (s *Store) startGroups() {
 	}
 	s.accepts.weight = func(r job.Request) int { return len(r.Jobs) }
 	s.claims = newGroup(s, "claim", s.commitClaims)
+	s.claims.alone = s.grantAlone
 	s.claims.key = func(c job.Claim) string { return string(c.ID) }
 	s.noReturns = newGroup(s, "no_return", s.commitNoReturns)
 	s.noReturns.key = func(r job.RunRef) string { return string(r.ID) }
 	s.settles = newGroup(s, "settle", s.commitSettles)
+	s.settles.alone = s.settleAlone
 	s.settles.key = func(x job.Settlement) string { return string(x.ID) }
 }
 

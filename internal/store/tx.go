@@ -17,12 +17,19 @@ import (
 	"github.com/postrider/postrider/internal/job"
 )
 
-// tx is a transaction in which the clock stands still.
+// tx is a transaction in which the clock stands still, or a lone statement,
+// which is one of its own.
 type tx struct {
-	*sql.Tx
+	querier
 	s     *Store
 	now   string
 	until time.Time // no statement waits longer
+}
+
+// querier is an sql.Tx, or an sql.DB.
+type querier interface {
+	QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error)
 }
 
 // rows runs a statement for each chunk of t, or once where t is nil, and
@@ -96,13 +103,28 @@ func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error
 	}
 	defer func() { _ = t.Rollback() }() // after a commit it does nothing
 	until, _ := ctx.Deadline()
-	if err := f(&tx{Tx: t, s: s, now: s.now(), until: until}); err != nil {
+	if err := f(&tx{querier: t, s: s, now: s.now(), until: until}); err != nil {
 		return err
 	}
 	if err := s.fault(op, "commit"); err != nil {
 		return err
 	}
 	if err := t.Commit(); err != nil {
+		return err
+	}
+	return s.fault(op, "committed")
+}
+
+// attemptAlone is attempt for an f of one statement, without the two round trips
+// that begin and commit a transaction.
+func (s *Store) attemptAlone(ctx context.Context, op string, f func(*tx) error) error {
+	for _, point := range []string{"begin", "commit"} {
+		if err := s.fault(op, point); err != nil {
+			return err
+		}
+	}
+	until, _ := ctx.Deadline()
+	if err := f(&tx{querier: s.write, s: s, now: s.now(), until: until}); err != nil {
 		return err
 	}
 	return s.fault(op, "committed")
@@ -118,11 +140,16 @@ func (s *Store) fault(op, point string) error {
 // transact runs f, whose writes are repeatable, until it was committed or
 // failed for a reason of its own. ctx and RepeatFor bound it.
 func (s *Store) transact(ctx context.Context, op string, f func(*tx) error) error {
+	return s.repeat(ctx, op, func(ctx context.Context) error { return s.attempt(ctx, op, f) })
+}
+
+// repeat is transact for any kind of attempt.
+func (s *Store) repeat(ctx context.Context, op string, attempt func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.RepeatFor)
 	defer cancel()
 	wait := 5 * time.Millisecond
 	for {
-		err := s.attempt(ctx, op, f)
+		err := attempt(ctx)
 		if err == nil || !again(err) {
 			return err
 		}
