@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,12 +122,14 @@ func (e *engine) listWorkers(ctx context.Context) ([]workerView, error) {
 			views[p] = v
 		}
 		v.Running += len(s.ActiveWorkers)
-		v.Slots += s.Concurrency
 		if s.Started.Before(v.Started) {
 			v.Started = s.Started
 		}
-		for q := range maps.Keys(s.Queues) {
-			queues[p] = append(queues[p], q+" "+strconv.Itoa(s.Concurrency))
+		// A server of ours has one queue, and tells that queue's concurrency as
+		// its priority: asynq's own count includes tasks whose work is over.
+		for q, concurrency := range s.Queues {
+			v.Slots += concurrency
+			queues[p] = append(queues[p], q+" "+strconv.Itoa(concurrency))
 		}
 	}
 	var out []workerView

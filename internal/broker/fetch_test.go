@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,14 +137,22 @@ func TestSlots(t *testing.T) {
 			t.Errorf("%d are free, want %d", got, free)
 		}
 	}
+	room := func(want bool) {
+		t.Helper()
+		if got := s.room(); got != want {
+			t.Errorf("there is room: %v, want %v", got, want)
+		}
+	}
 	want(3)
 	s.hand("a")
 	s.hand("b")
 	want(1)
 	s.begin("a")
+	s.over("a")
+	s.over("b") // which has not begun
+	want(2)
 	s.end("a", at)
-	want(1) // its acknowledgement is under way
-	want(2, "a", "unknown")
+	want(2, "a", "unknown") // its acknowledgement is under way
 	if due, ok := s.due("a"); !ok || due != dueAt(at) {
 		t.Errorf("it comes again at %v, %v", due, ok)
 	}
@@ -152,18 +161,77 @@ func TestSlots(t *testing.T) {
 	s.hand("c")
 	s.hand("d")
 	want(0)
-	s.review()
-	want(0)
+	room(false)
 	// Of these asynq made no use, but one runs.
 	s.begin("d")
 	for _, slot := range s.taken {
 		slot.since = slot.since.Add(-2 * slotDoubt)
 	}
-	s.review()
+	room(true)
 	want(2)
 	s.end("b", at) // it is not counted any more
 	s.begin("b")
 	want(2)
+	// Those whose work is over are as many as the slots at most.
+	s.over("d")
+	for _, id := range []string{"e", "f", "g", "h"} {
+		s.hand(id)
+		s.begin(id)
+		s.over(id)
+	}
+	want(1)
+	s.hand("i")
+	want(0)
+	want(1, "d")
+}
+
+// TestSlotOfWhoseWorkIsOver: an outcome on its way to the database keeps no
+// other task from beginning, and a task at work does.
+func TestSlotOfWhoseWorkIsOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	begun, work, record := make(chan job.Task, 100), make(chan struct{}), make(chan struct{})
+	var atWork, most atomic.Int64
+	r.serve(func(ctx context.Context, task job.Task) job.Verdict {
+		begun <- task
+		n := atWork.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		<-work
+		atWork.Add(-1)
+		job.FreeSlot(ctx)
+		job.FreeSlot(ctx) // twice is once
+		<-record
+		return job.Verdict{}
+	})
+	size := testQueues()[0].Concurrency
+	ts := make([]job.Task, 3*size)
+	for i := range ts {
+		ts[i] = durable()
+		ts[i].Queue = testQueues()[0].Name
+	}
+	r.dispatch(ts...)
+	nextFew := func(n int) {
+		t.Helper()
+		for range n {
+			next(t, begun)
+		}
+	}
+	nextFew(size)
+	for range size { // each makes room for one more
+		work <- struct{}{}
+		nextFew(1)
+	}
+	close(work)
+	if n := len(begun); n != 0 {
+		t.Errorf("%d tasks more began while %d outcomes were not recorded", n, 2*size)
+	}
+	close(record)
+	nextFew(size)
+	testkit.WaitFor(t, patience, "all are done", func() bool { return r.state(ts[0]) == "" && r.state(ts[len(ts)-1]) == "" })
+	if n := most.Load(); n > int64(size) {
+		t.Errorf("%d tasks were at work at once, the queue's concurrency is %d", n, size)
+	}
 }
 
 // TestFetchAhead: an acknowledgement brings the next task along, as long as the

@@ -81,7 +81,7 @@ func (f *fetcher) over() bool {
 // fetchPatience; redis.Nil means that none came, or that no more are wanted.
 func (f *fetcher) dequeue(ctx context.Context) (string, error) {
 	until := time.Now().Add(fetchPatience)
-	for !f.over() {
+	for !f.over() && f.slots.await(until, f.closed) {
 		if msg, ok := f.take(); ok {
 			return msg, nil
 		}
@@ -157,11 +157,8 @@ func (f *fetcher) board(acks []*call) *call {
 	}
 	asked := f.wanted && len(f.buffer) == 0
 	f.wanted = false
-	if asked {
-		f.slots.review()
-	}
 	n := f.slots.free(acks) - len(f.buffer)
-	if asked { // asynq has room
+	if asked { // there was a slot, and asynq has room
 		n = max(n, 1)
 	}
 	if n < 1 {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/job"
 )
 
 // queueLayer is what stands between one queue's asynq server and Redis: its
@@ -79,12 +81,13 @@ func (q *queueLayer) wake(ctx context.Context) {
 }
 
 // run is asynq's view of a task's handler, which it counts.
-func (q *queueLayer) run(id string, handle func() (again time.Time, err error)) error {
+func (q *queueLayer) run(ctx context.Context, id string, handle func(context.Context) (again time.Time, err error)) error {
 	q.slots.begin(id)
 	var again time.Time
 	defer func() { q.slots.end(id, again) }() // also when the handler panics
+	ctx = job.WithSlot(ctx, func() { q.slots.over(id) })
 	return q.hands.do(func() (err error) {
-		again, err = handle()
+		again, err = handle(ctx)
 		return err
 	})
 }

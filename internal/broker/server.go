@@ -100,7 +100,7 @@ func NewServer(o ServerOptions) *Server {
 		p := paced{o.Redis, l}
 		cfg := asynq.Config{
 			Concurrency:              q.Concurrency,
-			Queues:                   map[string]int{q.Name: 1},
+			Queues:                   map[string]int{q.Name: q.Concurrency}, // the priority means nothing to one queue; it tells the dashboard
 			TaskCheckInterval:        pollEvery,
 			DelayedTaskCheckInterval: forwardEvery,
 			ShutdownTimeout:          forever,
@@ -114,6 +114,7 @@ func NewServer(o ServerOptions) *Server {
 		}
 		cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = layeredPoll, layeredForward
 		layer := newQueueLayer(o.Redis, q, contract, l, log, lost.WithLabelValues(q.Name))
+		cfg.Concurrency = layer.slots.most
 		s.layers = append(s.layers, layer)
 		s.servers = append(s.servers, asynq.NewServerFromRedisClient(layered{p, layer}, cfg))
 	}
@@ -241,7 +242,7 @@ func (s *Server) handlerOf(i int) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 		id, _ := asynq.GetTaskID(ctx)
 		retried, _ := asynq.GetRetryCount(ctx)
-		return layer.run(id, func() (time.Time, error) {
+		return layer.run(ctx, id, func(ctx context.Context) (time.Time, error) {
 			err := s.process(ctx, t)
 			return s.comesBack(retried, err, t), err
 		})

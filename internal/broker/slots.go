@@ -12,12 +12,17 @@ const slotDoubt = 5 * time.Second
 
 // slots counts how many of a queue's handlers are busy. asynq keeps its own
 // count to itself: a slot is taken when a task is handed to it, and free again
-// when the task's acknowledgement has been answered.
+// when the task's work is over. What comes after the work, its outcome's way to
+// SQL and Redis, must not keep another task from beginning, so that asynq may
+// have more tasks than there are slots.
 type slots struct {
-	size int
+	size  int           // tasks at work
+	most  int           // tasks in asynq's hands, asynq's own concurrency
+	freed chan struct{} // holds one when a slot was freed
 
 	mu    sync.Mutex
-	taken map[string]*slot // by task id
+	taken map[string]*slot // by task id, until the acknowledgement was answered
+	busy  int              // of them, those at work
 }
 
 type slot struct {
@@ -29,41 +34,84 @@ type slot struct {
 type slotState int
 
 const (
-	slotHanded slotState = iota
-	slotRunning
-	slotEnding
+	slotHanded  slotState = iota
+	slotRunning           // the handler works
+	slotOver              // its work is over, the outcome not yet recorded
+	slotEnding            // the handler has returned
 )
 
+func (s slotState) busy() bool { return s == slotHanded || s == slotRunning }
+
+// newSlots is for a queue's concurrency. As many tasks again may be on their
+// way out.
 func newSlots(size int) *slots {
-	return &slots{size: size, taken: map[string]*slot{}}
+	return &slots{size: size, most: 2 * size, freed: make(chan struct{}, 1), taken: map[string]*slot{}}
 }
 
-// free is how many tasks asynq has room for once the acknowledgements are
-// answered.
+// free is how many tasks may begin once the acknowledgements are answered.
 func (s *slots) free(acks []*call) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.size - len(s.taken)
+	room := s.most - len(s.taken)
 	for _, c := range acks {
 		if _, ok := s.taken[c.task()]; ok {
-			n++
+			room++
 		}
 	}
-	return n
+	return min(s.size-s.busy, room)
 }
 
-// review frees slots that are in doubt. To be called when all seem taken and
-// asynq asks for a task, so that it has room.
-func (s *slots) review() {
+// await waits for a free slot, and reports whether there is one before that
+// time and before the channel is closed.
+func (s *slots) await(until time.Time, closed <-chan struct{}) bool {
+	for !s.room() {
+		wait := min(time.Until(until), slotDoubt)
+		if wait <= 0 {
+			return false
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-s.freed:
+		case <-timer.C:
+		case <-closed:
+			timer.Stop()
+			return false
+		}
+		timer.Stop()
+	}
+	return true
+}
+
+// room reports whether a slot is free. Called when asynq asks for a task, so
+// that it has room: slots that are in doubt are freed.
+func (s *slots) room() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.taken) < s.size {
-		return
+	if s.busy < s.size && len(s.taken) < s.most {
+		return true
 	}
 	for id, t := range s.taken {
-		if t.state != slotRunning && time.Since(t.since) > slotDoubt {
-			delete(s.taken, id)
+		if (t.state == slotHanded || t.state == slotEnding) && time.Since(t.since) > slotDoubt {
+			s.drop(id)
 		}
+	}
+	return s.busy < s.size
+}
+
+// turn brings a slot into a later state; s.mu is held.
+func (s *slots) turn(t *slot, state slotState) {
+	if t.state.busy() && !state.busy() {
+		s.busy--
+		put(s.freed)
+	}
+	t.state, t.since = state, time.Now()
+}
+
+// drop forgets a task; s.mu is held.
+func (s *slots) drop(id string) {
+	if t, ok := s.taken[id]; ok {
+		s.turn(t, slotEnding)
+		delete(s.taken, id)
 	}
 }
 
@@ -71,7 +119,9 @@ func (s *slots) review() {
 func (s *slots) hand(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.drop(id) // it may have been here before
 	s.taken[id] = &slot{since: time.Now()}
+	s.busy++
 }
 
 // begin notes that the task's handler was called.
@@ -79,7 +129,17 @@ func (s *slots) begin(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.taken[id]; ok {
-		t.state = slotRunning
+		s.turn(t, slotRunning)
+	}
+}
+
+// over notes that the task's work is over, and its handler is about to record
+// the outcome.
+func (s *slots) over(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.taken[id]; ok && t.state == slotRunning {
+		s.turn(t, slotOver)
 	}
 }
 
@@ -91,7 +151,7 @@ func (s *slots) end(id string, again time.Time) {
 	if !ok || t.state == slotEnding {
 		return
 	}
-	t.state, t.since = slotEnding, time.Now()
+	s.turn(t, slotEnding)
 	if !again.IsZero() {
 		t.due = dueAt(again)
 	}
@@ -113,5 +173,5 @@ func (s *slots) due(id string) (dueTime, bool) {
 func (s *slots) leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.taken, id)
+	s.drop(id)
 }

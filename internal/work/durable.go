@@ -58,6 +58,7 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 		outcome = w.noHandler(j.Task())
 	}
 	leaseEnd := w.leases.remove(run)
+	job.FreeSlot(ctx)
 
 	if outcome.Kind == left {
 		run.Log.Warn("a run lost its lease and was stopped: nothing is recorded")
