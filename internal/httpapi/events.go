@@ -137,7 +137,7 @@ func (a *api) followEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 		s := stream{w: w, control: http.NewResponseController(w)}
-		if err := s.run(r.Context(), follower, filter); err != nil && ctx.Err() == nil && !errors.Is(err, job.ErrFeedClosed) {
+		if err := s.run(r.Context(), follower, filter); ctx.Err() == nil && !errors.Is(err, job.ErrFeedClosed) {
 			a.log.Debug("an event stream ended", "err", err, "request_id", exchangeOf(ctx).id)
 		}
 	}}, nil
@@ -151,7 +151,8 @@ type stream struct {
 	wrote   time.Time // when it last did
 }
 
-// run writes until the client leaves, is too slow, or no more events come.
+// run writes until the client leaves, is too slow, or no more events come: its
+// error says which.
 func (s *stream) run(ctx context.Context, follower *job.Follower, filter eventFilter) error {
 	fmt.Fprintf(&s.buf, "retry: %d\n", streamRetry.Milliseconds())
 	s.place(follower.At())
