@@ -9,26 +9,6 @@ import (
 	"github.com/postrider/postrider/internal/testkit"
 )
 
-// samples gathers all samples: "family label…" to value.
-func samples(t *testing.T, reg *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := f.GetName()
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
-			}
-			out[name] = m.GetGauge().GetValue()
-		}
-	}
-	return out
-}
-
 func TestQueueMetrics(t *testing.T) {
 	t.Parallel()
 	srv := testkit.Redis(t)
@@ -37,7 +17,7 @@ func TestQueueMetrics(t *testing.T) {
 	scheduled.RunAt = time.Now().Add(time.Hour)
 	r.dispatch(durable(), durable(), scheduled)
 	for range 2 { // a count is good for a while
-		got := samples(t, r.metrics)
+		got := testkit.Samples(t, r.metrics)
 		if len(got) != 12 || got["postrider_queue_tasks default pending"] != 2 || got["postrider_queue_tasks default scheduled"] != 1 {
 			t.Errorf("gathered %v", got)
 		}
@@ -47,7 +27,7 @@ func TestQueueMetrics(t *testing.T) {
 	count := func() map[string]float64 {
 		fresh := prometheus.NewRegistry()
 		fresh.MustRegister(newQueueCollector(r.rdb, r.queues, r.Client.log))
-		return samples(t, fresh)
+		return testkit.Samples(t, fresh)
 	}
 	got := count()
 	if got["postrider_queue_tasks default pending"] != 4 || got["postrider_queue_oldest_seconds bulk"] != 0 {

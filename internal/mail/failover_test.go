@@ -237,19 +237,5 @@ func samples(t *testing.T, s *Sender) map[string]float64 {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collector{s.providers[0].metrics, s.providers})
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := f.GetName()
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
-			}
-			out[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
-	return out
+	return testkit.Samples(t, reg)
 }
