@@ -9,6 +9,7 @@ import (
 
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
 )
 
 // settleAlone records outcomes that have no effects, if all are such.
@@ -139,19 +140,27 @@ type effect struct {
 // insertEffects writes the rows that exist exactly once with their outcome.
 func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 	var notes []inbox.Notification
+	var suppressions []mail.Suppression
 	for _, e := range effects {
 		switch v := e.Effect.(type) {
 		case inbox.Notification:
 			v.CreatedAt = e.at
 			notes = append(notes, v)
+		case mail.Suppression:
+			suppressions = append(suppressions, v)
 		default:
 			return job.Errorf(job.CodeInternal, "the store cannot write the effect %q", e.EffectName())
 		}
 	}
-	if len(notes) == 0 {
-		return nil
+	if len(notes) > 0 {
+		if err := x.insertNotifications(ctx, notes); err != nil {
+			return err
+		}
 	}
-	return x.insertNotifications(ctx, notes)
+	if len(suppressions) > 0 {
+		return x.suppress(ctx, suppressions)
+	}
+	return nil
 }
 
 // insertNotifications takes the next numbers of each stream, in the order of

@@ -84,9 +84,14 @@ func each(rows *sql.Rows, err error, scan func(*sql.Rows) error) error {
 
 // ask reads outside of a transaction. ctx and RepeatFor bound it.
 func (s *Store) ask(ctx context.Context, what, q string, scan func(*sql.Rows) error, args ...any) error {
+	return s.askOf(ctx, what, nil, q, scan, args...)
+}
+
+// askOf is ask with a table of values that fits into one statement.
+func (s *Store) askOf(ctx context.Context, what string, t *table, q string, scan func(*sql.Rows) error, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.RepeatFor)
 	defer cancel()
-	text, all := s.query(q, s.now(), nil, args)
+	text, all := s.query(q, s.now(), t, args)
 	rows, err := s.read.QueryContext(ctx, text, all...)
 	return coded(what, each(rows, err, scan))
 }

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
+)
+
+// Suppressions is the side of a Store that knows who gets no mail.
+type Suppressions struct{ s *Store }
+
+var _ mail.Suppressions = Suppressions{}
+
+// Suppressions is the mail.Suppressions over the same database.
+func (s *Store) Suppressions() Suppressions { return Suppressions{s} }
+
+// Suppress implements mail.Suppressions.
+func (v Suppressions) Suppress(ctx context.Context, all ...mail.Suppression) error {
+	return coded("suppressing addresses", v.s.transact(ctx, "suppress", func(x *tx) error {
+		return x.suppress(ctx, all)
+	}))
+}
+
+// suppress writes suppressions in their order, so that two transactions cannot
+// wait for each other, and each once: of two that are the same the last counts.
+func (x *tx) suppress(ctx context.Context, all []mail.Suppression) error {
+	key := func(s mail.Suppression) string { return s.Address + "\x00" + s.Category + "\x00" + string(s.Reason) }
+	last := make(map[string]mail.Suppression, len(all))
+	for _, s := range all {
+		last[key(s)] = s
+	}
+	ordered := make([]mail.Suppression, 0, len(last))
+	for _, s := range last {
+		ordered = append(ordered, s)
+	}
+	slices.SortFunc(ordered, func(a, b mail.Suppression) int { return strings.Compare(key(a), key(b)) })
+	t := columns("address text, category text, reason text, note text, actor text, job_id uuid")
+	for _, s := range ordered {
+		t.add(clean(s.Address), clean(s.Category), string(s.Reason), clean(s.Note), clean(s.Actor), orNull(job.ID(s.Job)))
+	}
+	return x.exec(ctx, t, `
+		INSERT INTO suppressions (address, category, reason, note, actor, job_id, created_at)
+		SELECT v.address, v.category, v.reason, v.note, v.actor, v.job_id, {now} FROM {v} WHERE true
+		ON CONFLICT (address, category, reason) DO UPDATE
+		SET note = excluded.note, actor = excluded.actor, job_id = excluded.job_id`)
+}
+
+// Unsuppress implements mail.Suppressions.
+func (v Suppressions) Unsuppress(ctx context.Context, f mail.SuppressionFilter) (out []mail.Suppression, err error) {
+	if f.Address == "" {
+		return nil, job.Wrap(job.CodeInternal, errors.New("no address is named"), "suppressions are removed by address")
+	}
+	where, args := suppressionConditions(f)
+	err = v.s.transact(ctx, "unsuppress", func(x *tx) error {
+		out = nil
+		return x.rows(ctx, nil, "DELETE FROM suppressions WHERE "+where+" RETURNING "+suppressionColumns, scanSuppressions(&out), args...)
+	})
+	return out, coded("removing suppressions", err)
+}
+
+// Find implements mail.Suppressions. One address, as a worker asks before each
+// mail, is one statement whose text is always the same.
+func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail.Suppression, err error) {
+	t := columns("address text")
+	for _, a := range addresses {
+		t.add(clean(a))
+	}
+	for _, part := range v.s.chunks(t) {
+		err := v.s.askOf(ctx, "looking for suppressions", part, `
+			SELECT `+suppressionColumns+` FROM suppressions WHERE address IN (SELECT v.address FROM {v})`, scanSuppressions(&out))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// List implements mail.Suppressions.
+func (v Suppressions) List(ctx context.Context, f mail.SuppressionFilter) (out []mail.Suppression, err error) {
+	where, args := suppressionConditions(f)
+	err = v.s.ask(ctx, "listing suppressions", "SELECT "+suppressionColumns+" FROM suppressions WHERE "+where+" ORDER BY seq DESC LIMIT ?",
+		scanSuppressions(&out), append(args, f.Limit)...)
+	return out, err
+}
+
+func suppressionConditions(f mail.SuppressionFilter) (where string, args []any) {
+	conditions := []string{"TRUE"}
+	and := func(cond string, v any) { conditions, args = append(conditions, cond), append(args, v) }
+	if f.Address != "" {
+		and("address = ?", clean(f.Address))
+	}
+	switch f.Category {
+	case "":
+	case mail.AllMail:
+		and("category = ?", "")
+	default:
+		and("category = ?", clean(f.Category))
+	}
+	if f.Reason != "" {
+		and("reason = ?", string(f.Reason))
+	}
+	if f.Before > 0 {
+		and("seq < ?", f.Before)
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+// suppressionColumns are a suppression's columns as scanSuppressions reads them.
+const suppressionColumns = `seq, address, category, reason, note, actor, job_id, created_at`
+
+func scanSuppressions(out *[]mail.Suppression) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var (
+			s     mail.Suppression
+			jobID sql.NullString
+			at    int64
+		)
+		err := rows.Scan(&s.Seq, &s.Address, &s.Category, &s.Reason, &s.Note, &s.Actor, &jobID, &at)
+		s.Job, s.At = jobID.String, fromMS(at)
+		*out = append(*out, s)
+		return err
+	}
+}
