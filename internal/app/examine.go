@@ -147,7 +147,7 @@ func (e *examination) database(ctx context.Context, cfg Config, _ Role) {
 	case err != nil:
 		e.add("database", Fails, err.Error(), "start the database, or correct DATABASE_URL")
 		return
-	case seen.Newest > int64(len(seen.Migrations)):
+	case seen.Newest > seen.Known():
 		e.add("database", Fails, fmt.Sprintf("its schema has version %d, which this program does not know", seen.Newest), "run the release that migrated it, or a newer one")
 	case seen.Pending() > 0 && !cfg.Store.AutoMigrate:
 		e.add("database", Fails, fmt.Sprintf("%d migrations are to be applied", seen.Pending()), "postrider migrate")

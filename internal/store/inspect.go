@@ -19,8 +19,8 @@ import (
 type Inspection struct {
 	Now        time.Time   // by its clock; zero for a SQLite file that is not there yet
 	Migrations []Migration // that this program knows, in their order
-	// Newest is the database's version; above the last of Migrations when a
-	// newer program migrated it.
+	// Newest is the database's version; above Known when a newer program
+	// migrated it.
 	Newest int64
 }
 
@@ -41,6 +41,9 @@ func (i Inspection) Pending() int {
 	}
 	return n
 }
+
+// Known is the newest version that this program knows.
+func (i Inspection) Known() int64 { return i.Migrations[len(i.Migrations)-1].Version }
 
 // Inspect looks at the database without changing or locking anything, so also
 // while a process runs on it.
