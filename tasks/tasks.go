@@ -130,6 +130,12 @@ func (t Type) Canonical(raw []byte) (payload []byte, recipient string, err error
 	if err != nil {
 		return nil, "", err
 	}
+	return Encode(p)
+}
+
+// Encode writes a validated payload as it is stored, with the recipient it is
+// for, if any. An error is an Invalid.
+func Encode(p Payload) (payload []byte, recipient string, err error) {
 	// Not json.Marshal, which writes each <, > and & in six bytes: HTML would
 	// grow by half on its way through SQL.
 	var buf bytes.Buffer

@@ -168,7 +168,7 @@ func (a *App) buildJobs(context.Context) error {
 	})
 	a.jobs = job.NewService(job.Options{
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
-		Log: a.log, Metrics: a.reg,
+		Admissions: a.admissions(), Log: a.log, Metrics: a.reg,
 	})
 	redisWeight := telemetry.Required
 	if a.role.API {

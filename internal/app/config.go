@@ -28,14 +28,16 @@ type Config struct {
 	Store   store.Config
 	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set"`
 	Mail    mail.Config
-	HTTP    httpapi.Config
-	Auth    auth.Config
-	Limit   limit.Config
-	Work    work.Config
-	Table   schedule.Config
-	Keep    job.Retention
-	Log     telemetry.Config
-	Client  Client
+	// Categories of mail.
+	Categories mail.Categories
+	HTTP       httpapi.Config
+	Auth       auth.Config
+	Limit      limit.Config
+	Work       work.Config
+	Table      schedule.Config
+	Keep       job.Retention
+	Log        telemetry.Config
+	Client     Client
 }
 
 // Client is the API that the operator's commands speak to.

@@ -45,7 +45,7 @@ type Acceptance struct {
 	ID     ID
 	Type   string
 	Queue  string
-	Status string // queued or scheduled
+	Status string // queued, scheduled or suppressed
 	RunAt  time.Time
 	Err    error
 }
@@ -83,13 +83,24 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 	now := time.Now()
 	base := NewID()
 	news := make([]New, len(subs))
-	errs := make([]error, len(subs))
+	candidates := make([]Candidate, len(subs))
 	for i, sub := range subs {
-		news[i], errs[i] = s.build(sub, who, now)
-		if errs[i] == nil && together && len(subs) > 1 && s.ephemeral(sub.Type) {
-			errs[i] = Invalid(tasks.Invalid{{Field: "type", Problem: "is ephemeral, and cannot be accepted all or none with other jobs"}})
+		c := &candidates[i]
+		c.New = &news[i]
+		s.build(c, sub, who, now)
+		if c.Err == nil && together && len(subs) > 1 && s.ephemeral(sub.Type) {
+			c.Err = Invalid(tasks.Invalid{{Field: "type", Problem: "is ephemeral, and cannot be accepted all or none with other jobs"}})
 		}
-		if errs[i] != nil && together {
+		if c.Err != nil && together {
+			return Accepted{}, c.Err
+		}
+	}
+	if err := s.admit(ctx, candidates); err != nil {
+		return Accepted{}, err
+	}
+	errs := make([]error, len(subs))
+	for i := range candidates {
+		if errs[i] = candidates[i].Err; errs[i] != nil && together {
 			return Accepted{}, errs[i]
 		}
 	}
@@ -151,7 +162,9 @@ func (s *Service) dispatchAccepted(ctx context.Context, news []New, errs []error
 			direct = append(direct, t)
 			continue
 		}
-		durable = append(durable, t)
+		if n.State != Suppressed {
+			durable = append(durable, t)
+		}
 		s.count.accepted.WithLabelValues(n.Type, n.Queue).Inc()
 	}
 	s.out.put(durable)
@@ -190,7 +203,10 @@ func answer(n New, at time.Time, err error) Acceptance {
 		return Acceptance{Type: n.Type, Err: err}
 	}
 	a := Acceptance{ID: n.ID, Type: n.Type, Queue: n.Queue, RunAt: n.Due(at), Status: "queued"}
-	if a.RunAt.After(at) {
+	switch {
+	case n.State == Suppressed:
+		a.Status = string(Suppressed)
+	case a.RunAt.After(at):
 		a.Status = "scheduled"
 	}
 	return a
@@ -213,15 +229,18 @@ func checkRequest(who Caller, subs []Submission) error {
 	return nil
 }
 
-// build validates a submission and makes of it the job to be, but for its id.
-func (s *Service) build(sub Submission, who Caller, now time.Time) (New, error) {
-	n := New{Type: sub.Type, AcceptedBy: who.Name, Delay: sub.Delay, RunAt: sub.RunAt, ExpiresAt: sub.ExpiresAt}
-	if sub.Err != nil {
-		return n, sub.Err
+// build validates a submission and makes of it the job to be, but for its id
+// and what admission has a say in.
+func (s *Service) build(c *Candidate, sub Submission, who Caller, now time.Time) {
+	n := c.New
+	*n = New{Type: sub.Type, AcceptedBy: who.Name, Delay: sub.Delay, RunAt: sub.RunAt, ExpiresAt: sub.ExpiresAt}
+	if c.Err = sub.Err; c.Err != nil {
+		return
 	}
 	typ, ok := s.types.Lookup(sub.Type)
 	if !ok {
-		return n, Invalid(tasks.Invalid{{Field: "type", Problem: "is not a job type of the catalogue"}})
+		c.Err = Invalid(tasks.Invalid{{Field: "type", Problem: "is not a job type of the catalogue"}})
+		return
 	}
 	var bad tasks.Invalid
 	n.Queue, n.MaxAttempts, n.OnAmbiguous = typ.Queue, typ.MaxAttempts, typ.OnAmbiguous
@@ -239,25 +258,24 @@ func (s *Service) build(sub Submission, who Caller, now time.Time) (New, error) 
 	}
 	checkTimes(&bad, sub, now)
 	var err error
-	n.Payload, n.Recipient, err = typ.Canonical(sub.Payload)
-	if err != nil {
+	if c.Payload, err = typ.Decode(sub.Payload); err != nil {
 		bad = append(bad, belowPayload(Invalid(err).Fields)...)
 	}
 	if err := bad.OrNil(); err != nil {
-		return n, Invalid(err)
+		c.Err = Invalid(err)
 	}
-	return n, nil
 }
 
 // belowPayload names a payload's fields as parts of the submission, whose own
 // fields may have the same names.
 func belowPayload(fields tasks.Invalid) tasks.Invalid {
-	for i, f := range fields {
+	out := slices.Clone(fields) // whoever found them may have meant several jobs
+	for i, f := range out {
 		if f.Field != "payload" { // the whole of it
-			fields[i].Field = "payload." + f.Field
+			out[i].Field = "payload." + f.Field
 		}
 	}
-	return fields
+	return out
 }
 
 func checkTimes(bad *tasks.Invalid, sub Submission, now time.Time) {

@@ -12,7 +12,7 @@ import (
 func TestPrepareAndDispatch(t *testing.T) {
 	r := newRig(t)
 	r.Start()
-	n, err := r.Prepare(job.Submission{Type: "email:send", Payload: []byte(`{"to":["Ann@Example.com"],"subject":"s","text":"t"}`), Delay: time.Minute}, "schedule:s")
+	n, err := r.Prepare(t.Context(), job.Submission{Type: "email:send", Payload: []byte(`{"to":["Ann@Example.com"],"subject":"s","text":"t"}`), Delay: time.Minute}, "schedule:s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{job.Submission{Type: "noop", Queue: "nowhere"}, "queue"},
 		{job.Submission{Type: "noop", Payload: []byte(`{"sleep_ms":-1}`)}, "payload.sleep_ms"},
 	} {
-		_, err := r.Prepare(test.sub, "schedule:s")
+		_, err := r.Prepare(t.Context(), test.sub, "schedule:s")
 		var e *job.Error
 		if !errors.As(err, &e) || e.Code != job.CodeInvalid || len(e.Fields) != 1 || e.Fields[0].Field != test.field {
 			t.Errorf("%+v: %v, want %s refused", test.sub, err, test.field)

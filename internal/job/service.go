@@ -22,16 +22,21 @@ type Service struct {
 	types  *tasks.Catalogue
 	queues []string
 	out    *outbox
-	log    *slog.Logger
-	count  *counters
+
+	admissions map[string]Admission
+
+	log   *slog.Logger
+	count *counters
 }
 
-// Options are what a Service is made of; all are needed.
+// Options are what a Service is made of; all but Admissions are needed.
 type Options struct {
 	Store      Store
 	Dispatcher Dispatcher
 	Types      *tasks.Catalogue
 	Queues     []string // that workers serve: a job for another is refused
+	// Admissions are asked about new jobs, by type.
+	Admissions map[string]Admission
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
 }
@@ -41,8 +46,9 @@ func NewService(o Options) *Service {
 	log := o.Log.With("component", "job")
 	return &Service{
 		store: o.Store, disp: o.Dispatcher, types: o.Types, queues: o.Queues, log: log,
-		out:   newOutbox(o.Store, o.Dispatcher, log),
-		count: newCounters(o.Metrics),
+		out:        newOutbox(o.Store, o.Dispatcher, log),
+		admissions: o.Admissions,
+		count:      newCounters(o.Metrics),
 	}
 }
 

@@ -134,6 +134,11 @@ type New struct {
 	ExpiresAt   time.Time
 	MaxAttempts int
 	OnAmbiguous tasks.Ambiguity
+	// State is Waiting when empty; Suppressed is the only other one.
+	State State
+	// Message is told with the first event: why the job is suppressed or put
+	// off.
+	Message string
 }
 
 // Due is when a job accepted at that time is to run.

@@ -63,3 +63,15 @@ func isASCII[S string | []byte](s S) bool {
 	}
 	return true
 }
+
+// Normalise is the form of an address by which people are told apart: without a
+// display name, in lower case, its domain in ASCII. Domains are told apart so by
+// definition, and of local parts no provider in use does otherwise. The error
+// does not quote the address.
+func Normalise(address string) (string, error) {
+	mailbox, err := parseMailbox("the address", address)
+	if err != nil {
+		return "", err
+	}
+	return strings.ToLower(mailbox.Address), nil
+}

@@ -20,9 +20,9 @@ type Change struct {
 
 // check brings the definition into its normal form, payload included, and
 // returns all that is wrong with it as a CodeInvalid.
-func (s *Service) check(d *Definition) error {
+func (s *Service) check(ctx context.Context, d *Definition) error {
 	bad := d.normal()
-	n, err := s.jobs.Prepare(d.submission(), acceptedBy+d.Name)
+	payload, err := s.jobs.Check(ctx, d.submission(), acceptedBy+d.Name)
 	var refused *job.Error
 	if errors.As(err, &refused) && len(refused.Fields) > 0 {
 		bad = append(bad, refused.Fields...)
@@ -32,13 +32,13 @@ func (s *Service) check(d *Definition) error {
 	if err := bad.OrNil(); err != nil {
 		return job.Invalid(err)
 	}
-	d.Payload = n.Payload
+	d.Payload = payload
 	return nil
 }
 
 // Create makes a schedule. A name that is taken is a CodeConflict.
 func (s *Service) Create(ctx context.Context, c Change, actor string) (Entry, error) {
-	if err := s.check(&c.Definition); err != nil {
+	if err := s.check(ctx, &c.Definition); err != nil {
 		return Entry{}, err
 	}
 	if err := s.room(ctx); err != nil {
@@ -71,7 +71,7 @@ func (s *Service) room(ctx context.Context) error {
 // Replace makes a schedule what c says, or creates it. It is the API's from
 // then on: see Source. Of callers at the same moment the last one wins.
 func (s *Service) Replace(ctx context.Context, c Change, actor string) (Entry, error) {
-	if err := s.check(&c.Definition); err != nil {
+	if err := s.check(ctx, &c.Definition); err != nil {
 		return Entry{}, err
 	}
 	done := "replaced"

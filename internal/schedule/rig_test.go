@@ -48,7 +48,8 @@ type rig struct {
 	jobs  *job.Service
 	clock *jobtest.ManualClock
 	log   *testkit.Log
-	fault atomic.Pointer[func(point string) error] // of the timetable's transactions
+	fault atomic.Pointer[func(point string) error]   // of the timetable's transactions
+	admit atomic.Pointer[func(*job.Candidate) error] // asked about each job of type noop
 }
 
 func newRig(t *testing.T, url string, queues ...string) *rig {
@@ -79,7 +80,7 @@ func newRig(t *testing.T, url string, queues ...string) *rig {
 	}
 	r.jobs = job.NewService(job.Options{
 		Store: r.store, Dispatcher: r.disp, Types: types, Queues: queues,
-		Log: log, Metrics: prometheus.NewRegistry(),
+		Admissions: map[string]job.Admission{"noop": r}, Log: log, Metrics: prometheus.NewRegistry(),
 	})
 	r.jobs.Start()
 	t.Cleanup(func() {
@@ -96,6 +97,20 @@ func newRig(t *testing.T, url string, queues ...string) *rig {
 // fail has f asked at each point of the timetable's transactions, as
 // store.Options.Fault is.
 func (r *rig) fail(f func(point string) error) { r.fault.Store(&f) }
+
+// Admit implements job.Admission.
+func (r *rig) Admit(_ context.Context, jobs []*job.Candidate) error {
+	f := r.admit.Load()
+	for _, c := range jobs {
+		if f == nil {
+			return nil
+		}
+		if err := (*f)(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // another is one more scheduler's timetable.
 func (r *rig) another() *schedule.Service {

@@ -75,7 +75,7 @@ func (s *Service) Seed(ctx context.Context, seeds []Seed) error {
 	var errs []error
 	var good []Seed
 	for _, seed := range seeds {
-		switch err := s.check(&seed.Definition); {
+		switch err := s.check(ctx, &seed.Definition); {
 		case err == nil:
 			good = append(good, seed)
 		case seed.Source == FromBuiltin:

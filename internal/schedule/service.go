@@ -136,10 +136,18 @@ func (s *Service) Turn(ctx context.Context) error {
 // the database refuses for what is in it is over with a line in the history, so
 // that a bad entry hurts only itself.
 func (s *Service) fire(ctx context.Context, name string) (int, error) {
+	prepared, prepare, err := s.ready(ctx, name)
+	if job.CodeOf(err) == job.CodeNotFound { // deleted meanwhile
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	f, err := s.store.Fire(ctx, name, func(e *Entry, now time.Time, busy bool) Firing {
-		return e.plan(now, busy, func(sub job.Submission) (job.New, error) {
-			return s.jobs.Prepare(sub, acceptedBy+e.Name)
-		})
+		if !e.same(&prepared.Definition) { // changed meanwhile: it stays due
+			return Firing{Last: e.LastSlot, Next: e.NextAt}
+		}
+		return e.plan(now, busy, prepare)
 	})
 	if job.CodeOf(err) == job.CodeInternal {
 		s.log.Error("a schedule's job was refused", "schedule", name, "err", err)
@@ -163,6 +171,24 @@ func (s *Service) fire(ctx context.Context, name string) (int, error) {
 		s.jobs.Dispatch(f.Jobs, f.Runs[0].At)
 	}
 	return len(f.Runs), nil
+}
+
+// ready prepares a schedule's jobs, before the transaction that accepts them:
+// all its slots ask for the same, and admission may have to look things up.
+func (s *Service) ready(ctx context.Context, name string) (Entry, func() (job.New, error), error) {
+	e, err := s.store.Get(ctx, name)
+	if err != nil {
+		return e, nil, fmt.Errorf("reading the schedule %s: %w", name, err)
+	}
+	n, err := s.jobs.Prepare(ctx, e.submission(), acceptedBy+name)
+	if err != nil && job.CodeOf(err) != job.CodeInvalid {
+		return e, nil, fmt.Errorf("preparing a job of the schedule %s: %w", name, err)
+	}
+	return e, func() (job.New, error) {
+		again := n
+		again.ID = job.NewID()
+		return again, err
+	}, nil
 }
 
 // purge deletes runs that have had their time.

@@ -55,7 +55,7 @@ type Firing struct {
 // plan decides about the slots that are due at now: which make a job by the
 // missed policy, and which are left out. busy says that a job of the schedule
 // is not over.
-func (e *Entry) plan(now time.Time, busy bool, prepare func(job.Submission) (job.New, error)) Firing {
+func (e *Entry) plan(now time.Time, busy bool, prepare func() (job.New, error)) Firing {
 	c, err := e.clock()
 	if err != nil {
 		// Nothing can be told about later slots; a person must see to it.
@@ -82,7 +82,7 @@ func (e *Entry) plan(now time.Time, busy bool, prepare func(job.Submission) (job
 			f.Runs = append(f.Runs, e.run(slot, now, RunOverlap, "a job of this schedule is not over"))
 			continue
 		}
-		n, err := prepare(e.submission())
+		n, err := prepare()
 		if err != nil {
 			f.Runs = append(f.Runs, e.run(slot, now, RunRefused, err.Error()))
 			continue
@@ -97,7 +97,7 @@ func (e *Entry) plan(now time.Time, busy bool, prepare func(job.Submission) (job
 
 // refuse sees to all that is due without a job: the store did not take it.
 func (e *Entry) refuse(now time.Time, why string) Firing {
-	return e.plan(now, false, func(job.Submission) (job.New, error) { return job.New{}, errors.New(why) })
+	return e.plan(now, false, func() (job.New, error) { return job.New{}, errors.New(why) })
 }
 
 func (e *Entry) run(slot, at time.Time, o RunOutcome, reason string) Run {

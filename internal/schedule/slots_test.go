@@ -46,11 +46,11 @@ func TestPlan(t *testing.T) {
 				e.Cron = "* * * * *"
 			}
 			now := first.Add(test.late)
-			f := e.plan(now, test.busy, func(sub job.Submission) (job.New, error) {
+			f := e.plan(now, test.busy, func() (job.New, error) {
 				if test.refused {
 					return job.New{}, errors.New("no such type")
 				}
-				return job.New{ID: job.NewID(), Type: sub.Type}, nil
+				return job.New{ID: job.NewID(), Type: e.Type}, nil
 			})
 			var got []string
 			fired := 0

@@ -53,7 +53,8 @@ type Plan func(e *Entry, now time.Time, busy bool) Firing
 // Jobs is what the timetable needs of job.Service.
 type Jobs interface {
 	Accept(ctx context.Context, who job.Caller, sub job.Submission) (job.Accepted, error)
-	Prepare(sub job.Submission, by string) (job.New, error)
+	Prepare(ctx context.Context, sub job.Submission, by string) (job.New, error)
+	Check(ctx context.Context, sub job.Submission, by string) (payload []byte, err error)
 	Dispatch(accepted []job.New, at time.Time)
 }
 

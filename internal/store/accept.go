@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -149,42 +150,44 @@ func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]tim
 // returns when that was and the events that are still to be written.
 func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time.Time, []job.Event, error) {
 	t := columns("id uuid, type text, queue text, recipient text, batch uuid, accepted_by text, " +
-		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text")
+		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text, state text, message text")
 	for _, r := range reqs {
 		for _, n := range r.Jobs {
 			t.add(string(n.ID), n.Type, n.Queue, clean(n.Recipient), orNull(n.Batch), clean(n.AcceptedBy),
-				n.Delay.Milliseconds(), ms(n.RunAt), ms(n.ExpiresAt), int64(n.MaxAttempts), string(n.OnAmbiguous), clean(string(n.Payload)))
+				n.Delay.Milliseconds(), ms(n.RunAt), ms(n.ExpiresAt), int64(n.MaxAttempts), string(n.OnAmbiguous), clean(string(n.Payload)),
+				string(cmp.Or(n.State, job.Waiting)), clean(n.Message))
 		}
 	}
 	at := make(map[job.ID]time.Time, len(t.rows))
 	insert := `
 		INSERT INTO jobs (id, type, queue, state, recipient, batch, accepted_by, created_at, updated_at, run_at,
-			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload)
-		SELECT v.id, v.type, v.queue, 'waiting', v.recipient, v.batch, v.accepted_by, {now}, {now},
+			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload, finished_at, code, message)
+		SELECT v.id, v.type, v.queue, v.state, v.recipient, v.batch, v.accepted_by, {now}, {now},
 			CASE WHEN v.not_before > {now} + v.delay THEN v.not_before ELSE {now} + v.delay END,
-			v.expires_at, v.max_attempts, v.on_ambiguous, 1, {now}, v.payload
+			v.expires_at, v.max_attempts, v.on_ambiguous, 1, {now}, v.payload,
+			CASE WHEN v.state <> 'waiting' THEN {now} END, CASE WHEN v.state <> 'waiting' THEN v.state ELSE '' END, v.message
 		FROM {v} WHERE true
 		ON CONFLICT (id) DO NOTHING
-		RETURNING id, created_at, accepted_by`
+		RETURNING id, created_at, accepted_by, state, code, message`
 	if x.s.postgres {
 		insert = "WITH written AS (" + insert + ")" +
-			x.s.telling(`SELECT id, created_at, 'accepted', 'waiting', 0, '', accepted_by, '', 0, '' FROM written`) + `
-			SELECT id, created_at, accepted_by FROM written`
+			x.s.telling(`SELECT id, created_at, 'accepted', state, 0, '', accepted_by, code, 0, message FROM written`) + `
+			SELECT id, created_at, accepted_by, state, code, message FROM written`
 	}
 	var events []job.Event
 	err := x.rows(ctx, t, insert,
 		func(rows *sql.Rows) error {
 			var (
-				id      job.ID
+				e       = job.Event{Kind: job.EventAccepted}
 				created int64
-				actor   string
 			)
-			if err := rows.Scan(&id, &created, &actor); err != nil {
+			if err := rows.Scan(&e.Job, &created, &e.Actor, &e.State, &e.Code, &e.Message); err != nil {
 				return err
 			}
-			at[id] = fromMS(created)
+			e.At = fromMS(created)
+			at[e.Job] = e.At
 			if !x.s.postgres {
-				events = append(events, job.Event{Job: id, At: at[id], Kind: job.EventAccepted, State: job.Waiting, Actor: actor})
+				events = append(events, e)
 			}
 			return nil
 		})

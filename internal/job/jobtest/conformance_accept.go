@@ -47,6 +47,28 @@ var acceptScenarios = []scenario{
 		equal(s, "the event's time", e.At.Equal(got.At), true)
 	}},
 
+	{"accepted as suppressed", func(s *suite) {
+		id := s.accept(func(n *job.New) { n.State, n.Message = job.Suppressed, "it bounced" })
+		j := s.find(id)
+		equal(s, "state", j.State, job.Suppressed)
+		equal(s, "finished", j.FinishedAt.Equal(j.CreatedAt), true)
+		equal(s, "code", j.Code, job.CodeSuppressed)
+		equal(s, "message", j.Message, "it bounced")
+		e := s.wantEvents(id, job.EventAccepted)[0]
+		equal(s, "the event's state", e.State, job.Suppressed)
+		equal(s, "the event's code", e.Code, job.CodeSuppressed)
+		equal(s, "the event's message", e.Message, "it bounced")
+		lost, err := s.store.Undispatched(s.ctx, 0, 10)
+		s.ok(err, "listing what was not dispatched")
+		equal(s, "undispatched", len(lost), 0)
+	}},
+
+	{"put off for a reason", func(s *suite) {
+		id := s.accept(func(n *job.New) { n.RunAt, n.Message = milli(s.clock.Now().Add(time.Hour)), "quiet hours" })
+		equal(s, "state", s.find(id).State, job.Waiting)
+		equal(s, "the event's message", s.wantEvents(id, job.EventAccepted)[0].Message, "quiet hours")
+	}},
+
 	{"run at the later of delay and time", func(s *suite) {
 		for _, c := range []struct {
 			name  string

@@ -136,13 +136,19 @@ func (m *Memory) Accept(ctx context.Context, r job.Request) (job.Receipt, error)
 			receipt.At = j.CreatedAt
 			continue
 		}
-		m.write(job.Job{
+		j := job.Job{
 			ID: n.ID, Type: n.Type, Queue: n.Queue, Recipient: n.Recipient, Batch: n.Batch,
 			AcceptedBy: n.AcceptedBy, Payload: bytes.Clone(n.Payload),
 			State: job.Waiting, CreatedAt: now, UpdatedAt: now, RunAt: n.Due(now), ExpiresAt: n.ExpiresAt,
 			MaxAttempts: n.MaxAttempts, OnAmbiguous: n.OnAmbiguous,
-			Dispatches: 1, DispatchAt: now,
-		}, []job.Event{{Job: n.ID, At: now, Kind: job.EventAccepted, State: job.Waiting, Actor: n.AcceptedBy}})
+			Dispatches: 1, DispatchAt: now, Message: n.Message,
+		}
+		if n.State == job.Suppressed {
+			j.State, j.Code, j.FinishedAt = job.Suppressed, job.CodeSuppressed, now
+		}
+		m.write(j, []job.Event{{
+			Job: n.ID, At: now, Kind: job.EventAccepted, State: j.State, Actor: n.AcceptedBy, Code: j.Code, Message: n.Message,
+		}})
 	}
 	return receipt, nil
 }
