@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -169,6 +170,9 @@ func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
 		e.add("mail", Fine, "mails are caught and shown at /dev/mail", "")
 		return
 	}
+	if !e.signing(ctx, cfg.Mail) {
+		return
+	}
 	sender, err := mail.New(mail.Options{
 		Config: cfg.Mail, Senders: 1, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
@@ -187,6 +191,26 @@ func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
 	if strings.HasSuffix(cfg.Mail.From, "@localhost>") {
 		e.add("mail", Warns, "MAIL_FROM is not set: few servers take mail from "+cfg.Mail.From, "set MAIL_FROM to an address of yours")
 	}
+}
+
+// signing looks at the keys of POSTRIDER_DKIM, and tells whether they can be
+// used.
+func (e *examination) signing(ctx context.Context, cfg mail.Config) bool {
+	keys, err := mail.LoadKeys(cfg.DKIM)
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			e.add("dkim", Fails, strings.TrimSpace(line), "correct POSTRIDER_DKIM, or the file")
+		}
+		return false
+	}
+	for _, p := range keys.Check(ctx, net.DefaultResolver) {
+		if p.Err != nil {
+			e.add("dkim "+p.Name, Warns, p.Err.Error(), "publish the TXT record "+p.Record+": "+p.Want)
+			continue
+		}
+		e.add("dkim "+p.Name, Fine, "its public key is published", "")
+	}
+	return true
 }
 
 func (e *examination) access(_ context.Context, cfg Config, r Role) {

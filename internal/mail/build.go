@@ -38,15 +38,20 @@ type letter struct {
 // message is found here: every error is an [*Error] of kind Permanent that
 // names the field. From is required.
 func Build(m Message) (raw []byte, err error) {
-	l, err := compose(m)
+	l, err := compose(m, Keys{})
 	return l.raw, err
 }
 
-func compose(m Message) (letter, error) {
+// compose builds the message, signed by those of the keys that are its sender's.
+func compose(m Message, keys Keys) (letter, error) {
 	l, err := buildLetter(m)
+	if err == nil {
+		l.raw, err = keys.sign(l.raw, l.fromDomain)
+	}
 	if err != nil {
 		return letter{}, &Error{Kind: Permanent, Op: opBuild, Err: err}
 	}
+	l.wire = stuffed(l.raw)
 	return l, nil
 }
 
@@ -88,7 +93,7 @@ func buildLetter(m Message) (letter, error) {
 	l = letter{
 		from: path(from), rcpt: path(rcpt),
 		fromDomain: strings.ToLower(domainOf(from)), rcptDomain: strings.ToLower(domainOf(rcpt)),
-		messageID: "<" + messageID + ">", raw: raw.Bytes(), wire: stuffed(raw.Bytes()),
+		messageID: "<" + messageID + ">", raw: raw.Bytes(),
 	}
 	// Bodies are transfer-encoded, so what is not ASCII is an address.
 	l.utf8 = !isASCII(l.raw) || !isASCII(l.from) || !isASCII(l.rcpt)

@@ -337,7 +337,7 @@ func FuzzBuild(f *testing.F) {
 		if file != "" {
 			m.Attachments = []Attachment{{Name: file, ContentType: contentType, Content: []byte(text)}}
 		}
-		l, err := compose(m)
+		l, err := compose(m, Keys{})
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Kind != Permanent || e.Op != opBuild {

@@ -15,6 +15,7 @@ const maxTimeout = 10 * time.Minute
 type Config struct {
 	URL     string        `env:"SMTP_URL" secret:"true" help:"the mail server, smtp://user:password@host:port?tls=starttls|optional|none or smtps://…; several with spaces or line breaks between, see docs/mail.md"`
 	From    string        `env:"MAIL_FROM" envDefault:"Postrider <postrider@localhost>" help:"the sender of mails that name none"`
+	DKIM    DKIM          `env:"POSTRIDER_DKIM" help:"the private keys that mails are signed with, domain:selector:keyfile with commas between; two of one domain, Ed25519 and RSA, sign both"`
 	Timeout time.Duration `env:"POSTRIDER_SMTP_TIMEOUT" envDefault:"20s" help:"the longest that sending one mail may take, all servers that are tried together; half of what is left is for connecting and logging in"`
 }
 

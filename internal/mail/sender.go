@@ -29,6 +29,7 @@ type Options struct {
 // goroutines.
 type Sender struct {
 	providers []*provider
+	keys      Keys
 	from      string
 	timeout   time.Duration
 }
@@ -49,7 +50,11 @@ func New(o Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{from: o.Config.From, timeout: o.Config.Timeout}
+	keys, err := LoadKeys(o.Config.DKIM)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{keys: keys, from: o.Config.From, timeout: o.Config.Timeout}
 	m := newMetrics()
 	log := o.Log.With("component", "mail")
 	for _, settings := range all {
@@ -104,7 +109,7 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	if m.From == "" {
 		m.From = s.from
 	}
-	l, err := compose(m)
+	l, err := compose(m, s.keys)
 	if err != nil {
 		return Receipt{}, err
 	}

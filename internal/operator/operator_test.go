@@ -267,6 +267,10 @@ func TestDoctor(t *testing.T) {
 	if strings.Contains(healthy, string(app.Fails)) || !strings.Contains(healthy, "append-only file") {
 		t.Errorf("it says of a healthy deployment\n%s", healthy)
 	}
+	unsigned := run(t, append(environ(good.Addr, mails.URL()), "POSTRIDER_DKIM=example.com:s:/nowhere/key.pem"), "", "doctor", "-json")
+	if err := json.Unmarshal([]byte(unsigned.out), &found); err != nil || unsigned.code != exitError || !hasFinding(found, "dkim", "no such file") {
+		t.Errorf("of a key that is not there, exit code %d, %v: %s", unsigned.code, err, unsigned.out)
+	}
 	wrong := run(t, []string{"REDIS_URL=x", "POSTRIDER_QUEUE=a=1"}, "", "doctor", "--role", "worker")
 	if wrong.code != exitError || !strings.Contains(wrong.out, "REDIS_URL") || !strings.Contains(wrong.out, "POSTRIDER_QUEUES meant") {
 		t.Errorf("of wrong settings: %+v", wrong)
