@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type Config struct {
 	From    string        `env:"MAIL_FROM" envDefault:"Postrider <postrider@localhost>" help:"the sender of mails that name none"`
 	DKIM    DKIM          `env:"POSTRIDER_DKIM" help:"the private keys that mails are signed with, domain:selector:keyfile with commas between; two of one domain, Ed25519 and RSA, sign both"`
 	Timeout time.Duration `env:"POSTRIDER_SMTP_TIMEOUT" envDefault:"20s" help:"the longest that sending one mail may take, all servers that are tried together; half of what is left is for connecting and logging in"`
+
+	Secret       Secret `env:"POSTRIDER_SECRET" secret:"true" help:"signs return paths and links to unsubscribe, 32 characters at least; the same for all processes"`
+	BounceDomain string `env:"POSTRIDER_BOUNCE_DOMAIN" help:"the domain that bounces go to, at an address of its own for each mail; its mail must come to Postrider, see docs/feedback.md"`
 }
 
 // Validate reports every setting that cannot work, by its variable's name and
@@ -34,6 +38,14 @@ func (c Config) Validate() error {
 	}
 	if c.Timeout <= 0 || c.Timeout > maxTimeout {
 		errs = append(errs, fmt.Errorf("POSTRIDER_SMTP_TIMEOUT must be more than 0 and at most %s", maxTimeout))
+	}
+	errs = append(errs, c.Secret.Validate())
+	switch {
+	case c.BounceDomain == "":
+	case !domainPattern.MatchString(strings.ToLower(c.BounceDomain)):
+		errs = append(errs, errors.New("POSTRIDER_BOUNCE_DOMAIN must be a domain name"))
+	case c.Secret == "":
+		errs = append(errs, errors.New("POSTRIDER_BOUNCE_DOMAIN needs POSTRIDER_SECRET, which signs the addresses"))
 	}
 	return errors.Join(errs...)
 }

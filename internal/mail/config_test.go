@@ -104,6 +104,9 @@ func TestConfigRefused(t *testing.T) {
 		{with(func(c *Config) { c.From = "" }), "MAIL_FROM"},
 		{with(func(c *Config) { c.Timeout = 0 }), "POSTRIDER_SMTP_TIMEOUT"},
 		{with(func(c *Config) { c.Timeout = time.Hour }), "POSTRIDER_SMTP_TIMEOUT"},
+		{with(func(c *Config) { c.Secret = "s3cret" }), "POSTRIDER_SECRET"},
+		{with(func(c *Config) { c.BounceDomain = "bounces.example.com" }), "POSTRIDER_SECRET"},
+		{with(func(c *Config) { c.BounceDomain, c.Secret = "bounces@example.com", testSecret }), "POSTRIDER_BOUNCE_DOMAIN"},
 	}
 	for _, url := range []string{
 		"mail.example.com:25", "http://mail.example.com", "smtp://", "smtp://:25",

@@ -31,6 +31,7 @@ type Sender struct {
 	providers []*provider
 	keys      Keys
 	from      string
+	returns   *ReturnPaths // nil: bounces go to the header's sender
 	timeout   time.Duration
 }
 
@@ -54,7 +55,7 @@ func New(o Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{keys: keys, from: o.Config.From, timeout: o.Config.Timeout}
+	s := &Sender{keys: keys, from: o.Config.From, returns: NewReturnPaths(o.Config), timeout: o.Config.Timeout}
 	m := newMetrics()
 	log := o.Log.With("component", "mail")
 	for _, settings := range all {
@@ -112,6 +113,11 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	l, err := compose(m, s.keys)
 	if err != nil {
 		return Receipt{}, err
+	}
+	if s.returns != nil {
+		if back := s.returns.Of(m.ID); back != "" {
+			l.from = "<" + back + ">"
+		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
