@@ -61,6 +61,11 @@ type Attachment struct {
 // Recipient is the envelope recipient in lower case.
 func (e *Email) Recipient() string { return strings.ToLower(e.Rcpt) }
 
+// Describe implements Described.
+func (e *Email) Describe() Description {
+	return Description{Subject: e.Subject, Category: e.Category}
+}
+
 // Validate implements Payload.
 func (e *Email) Validate() error {
 	var bad Invalid

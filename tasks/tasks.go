@@ -35,6 +35,21 @@ type Addressed interface {
 	Recipient() string
 }
 
+// Described is a Payload that is about something: jobs can be searched by it.
+type Described interface {
+	Describe() Description
+}
+
+// Description is what a job is about, each part empty where it has none.
+type Description struct {
+	Subject  string
+	Template string
+	Category string
+}
+
+// Empty reports whether nothing is said.
+func (d Description) Empty() bool { return d == Description{} }
+
 // Ambiguity says what becomes of a job of which nobody can tell whether its
 // last run had its effect.
 type Ambiguity string

@@ -86,6 +86,9 @@ func (c *Candidate) encode() {
 	if c.New.Payload, c.New.Recipient, err = tasks.Encode(c.Payload); err != nil {
 		c.Err = refused(err)
 	}
+	if d, ok := c.Payload.(tasks.Described); ok {
+		c.New.About = d.Describe()
+	}
 }
 
 // refused is a CodeInvalid about the payload's fields.

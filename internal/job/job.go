@@ -33,6 +33,15 @@ func ParseID(s string) (ID, error) {
 	return ID(u.String()), nil
 }
 
+// IDFrom is the least id that can be made at t, to the millisecond, for finding
+// what was made since. Ids are made by the clocks of the processes that accept.
+func IDFrom(t time.Time) ID {
+	var u uuid.UUID
+	ms := uint64(max(t.UnixMilli(), 0))
+	binary.BigEndian.PutUint64(u[:8], ms<<16) // 48 bits (RFC 9562 section 5.7)
+	return ID(u.String())
+}
+
 // Plus returns the i-th id after id. The jobs of one request are numbered
 // through from the id of the request, so that the request's idempotency key
 // need only keep that one.
@@ -93,6 +102,7 @@ type Job struct {
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
 	RunAt           time.Time // not before
+	DueAt           time.Time // RunAt as it was at first; zero of a job from before this was kept
 	ExpiresAt       time.Time // not after; zero for never
 	StartedAt       time.Time // of the last run; zero before the first
 	FinishedAt      time.Time // zero until final
@@ -193,6 +203,14 @@ const (
 	EventRunNow          EventKind = "run_now" // by a person
 	EventResolved        EventKind = "resolved"
 	EventRedispatched    EventKind = "redispatched"
+	EventResent          EventKind = "resent" // by a person, as another job
+	EventErased          EventKind = "erased" // whose it was, and what it said
+
+	// What comes back after a mail has gone out. The job's state stays.
+	EventDelivered    EventKind = "delivered"  // the recipient's server has it
+	EventBounced      EventKind = "bounced"    // it came back
+	EventComplained   EventKind = "complained" // its reader called it spam
+	EventUnsubscribed EventKind = "unsubscribed"
 )
 
 // Event is one line of a job's history.

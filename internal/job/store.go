@@ -129,6 +129,7 @@ type New struct {
 	Batch       ID
 	AcceptedBy  string
 	Payload     []byte
+	About       tasks.Description
 	Delay       time.Duration // from the moment of acceptance
 	RunAt       time.Time     // or from then on, whichever is later
 	ExpiresAt   time.Time

@@ -149,39 +149,55 @@ func (x *tx) insertJobs(ctx context.Context, reqs []job.Request) (map[job.ID]tim
 // insertNew writes those of the requests' jobs that are not there yet, and
 // returns when that was and the events that are still to be written.
 func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time.Time, []job.Event, error) {
-	t := columns("id uuid, type text, queue text, recipient text, batch uuid, accepted_by text, " +
-		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text, state text, message text")
+	described := describes(reqs)
+	spec := "id uuid, type text, queue text, recipient text, batch uuid, accepted_by text, " +
+		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text, state text, message text"
+	together := described && x.s.postgres // the jobs and what describes them, in one statement
+	if together {
+		spec += ", " + aboutColumns
+	}
+	t := columns(spec)
 	for _, r := range reqs {
 		for _, n := range r.Jobs {
-			t.add(string(n.ID), n.Type, n.Queue, clean(n.Recipient), orNull(n.Batch), clean(n.AcceptedBy),
+			row := []any{string(n.ID), n.Type, n.Queue, clean(n.Recipient), orNull(n.Batch), clean(n.AcceptedBy),
 				n.Delay.Milliseconds(), ms(n.RunAt), ms(n.ExpiresAt), int64(n.MaxAttempts), string(n.OnAmbiguous), clean(string(n.Payload)),
-				string(cmp.Or(n.State, job.Waiting)), clean(n.Message))
+				string(cmp.Or(n.State, job.Waiting)), clean(n.Message)}
+			if together {
+				row = append(row, about(n)...)
+			}
+			t.add(row...)
 		}
 	}
 	at := make(map[job.ID]time.Time, len(t.rows))
 	insert := `
-		INSERT INTO jobs (id, type, queue, state, recipient, batch, accepted_by, created_at, updated_at, run_at,
+		INSERT INTO jobs (id, type, queue, state, recipient, batch, accepted_by, created_at, updated_at, run_at, due_at,
 			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload, finished_at, code, message)
 		SELECT v.id, v.type, v.queue, v.state, v.recipient, v.batch, v.accepted_by, {now}, {now},
+			CASE WHEN v.not_before > {now} + v.delay THEN v.not_before ELSE {now} + v.delay END,
 			CASE WHEN v.not_before > {now} + v.delay THEN v.not_before ELSE {now} + v.delay END,
 			v.expires_at, v.max_attempts, v.on_ambiguous, 1, {now}, v.payload,
 			CASE WHEN v.state <> 'waiting' THEN {now} END, CASE WHEN v.state <> 'waiting' THEN v.state ELSE '' END, v.message
 		FROM {v} WHERE true
 		ON CONFLICT (id) DO NOTHING
-		RETURNING id, created_at, accepted_by, state, code, message`
-	if x.s.postgres {
+		RETURNING id, created_at, accepted_by, state, code, message, due_at`
+	switch {
+	case together:
+		insert = "WITH given AS (SELECT * FROM {v}), written AS (" + strings.Replace(insert, "{v}", "given AS v", 1) + ")" +
+			describing + x.s.telling(`SELECT id, created_at, 'accepted', state, 0, '', accepted_by, code, 0, message FROM written`) + `
+			SELECT id, created_at, accepted_by, state, code, message, due_at FROM written`
+	case x.s.postgres:
 		insert = "WITH written AS (" + insert + ")" +
 			x.s.telling(`SELECT id, created_at, 'accepted', state, 0, '', accepted_by, code, 0, message FROM written`) + `
-			SELECT id, created_at, accepted_by, state, code, message FROM written`
+			SELECT id, created_at, accepted_by, state, code, message, due_at FROM written`
 	}
 	var events []job.Event
 	err := x.rows(ctx, t, insert,
 		func(rows *sql.Rows) error {
 			var (
-				e       = job.Event{Kind: job.EventAccepted}
-				created int64
+				e            = job.Event{Kind: job.EventAccepted}
+				created, due int64
 			)
-			if err := rows.Scan(&e.Job, &created, &e.Actor, &e.State, &e.Code, &e.Message); err != nil {
+			if err := rows.Scan(&e.Job, &created, &e.Actor, &e.State, &e.Code, &e.Message, &due); err != nil {
 				return err
 			}
 			e.At = fromMS(created)
@@ -191,6 +207,9 @@ func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time
 			}
 			return nil
 		})
+	if err == nil && described && !together {
+		err = x.describe(ctx, reqs)
+	}
 	return at, events, err
 }
 

@@ -52,6 +52,9 @@ func conditions(f job.Filter) (sql string, args []any, err error) {
 		}
 		// Written out, so that the planner sees that a partial index serves.
 		and("state = '" + f.Status + "'")
+		if slices.Contains(troubled, job.State(f.Status)) {
+			and("state IN ('held', 'failed', 'cancelled', 'expired', 'suppressed')") // SQLite wants the index's own words
+		}
 	}
 	if f.Type != "" {
 		and("type = ?", clean(f.Type))
@@ -85,3 +88,6 @@ func conditions(f job.Filter) (sql string, args []any, err error) {
 	}
 	return strings.Join(where, " AND "), args, nil
 }
+
+// troubled are the states that the index jobs_troubled holds.
+var troubled = []job.State{job.Held, job.Failed, job.Cancelled, job.Expired, job.Suppressed}

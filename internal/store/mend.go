@@ -155,6 +155,8 @@ func (s *Store) Purge(ctx context.Context, r job.Retention, limit int) (int, err
 			{`UPDATE jobs SET payload = NULL WHERE id IN (
 				SELECT id FROM jobs WHERE state = 'done' AND payload IS NOT NULL AND finished_at <= {now} - ?
 				ORDER BY finished_at LIMIT ?) RETURNING id`, r.Bodies},
+			{`DELETE FROM objective_minutes WHERE (category, minute) IN (
+				SELECT category, minute FROM objective_minutes WHERE minute * 60000 <= {now} - ? LIMIT ?) RETURNING minute`, r.Done},
 			{`DELETE FROM idempotency_keys WHERE (owner, key) IN (
 				SELECT owner, key FROM idempotency_keys WHERE expires_at <= {now} - ? ORDER BY expires_at LIMIT ?) RETURNING key`, 0},
 		} {
@@ -186,5 +188,13 @@ func (x *tx) purgeJobs(ctx context.Context, over string, keep time.Duration, lim
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	return len(ids), x.exec(ctx, idTable(ids), `DELETE FROM job_events WHERE job_id IN (SELECT id FROM {v})`)
+	for _, q := range []string{
+		`DELETE FROM job_events WHERE job_id IN (SELECT id FROM {v})`,
+		`DELETE FROM mails WHERE job_id IN (SELECT id FROM {v})`,
+	} {
+		if err := x.exec(ctx, idTable(ids), q); err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
 }

@@ -39,14 +39,7 @@ func (s *Store) Events(ctx context.Context, id job.ID) ([]job.Event, error) {
 	err := s.ask(ctx, "reading a job's events", `
 		SELECT seq, job_id, at, kind, state, run, worker, actor, code, reply_code, message
 		FROM job_events WHERE job_id = ? ORDER BY seq LIMIT ?`,
-		func(rows *sql.Rows) error {
-			var e job.Event
-			var at int64
-			err := rows.Scan(&e.Seq, &e.Job, &at, &e.Kind, &e.State, &e.Run, &e.Worker, &e.Actor, &e.Code, &e.ReplyCode, &e.Message)
-			e.At = fromMS(at)
-			out = append(out, e)
-			return err
-		}, string(id), eventsMost)
+		scanEvents(&out), string(id), eventsMost)
 	return out, err
 }
 

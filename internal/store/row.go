@@ -10,7 +10,7 @@ import (
 
 // jobColumns are a job's columns but for its payload, as scanJob reads them.
 const jobColumns = `jobs.id, jobs.type, jobs.queue, jobs.state, jobs.recipient, jobs.batch, jobs.accepted_by,
-	jobs.created_at, jobs.updated_at, jobs.run_at, jobs.expires_at, jobs.started_at, jobs.finished_at, jobs.cancel_requested,
+	jobs.created_at, jobs.updated_at, jobs.run_at, jobs.due_at, jobs.expires_at, jobs.started_at, jobs.finished_at, jobs.cancel_requested,
 	jobs.runs, jobs.attempts, jobs.max_attempts, jobs.deaths, jobs.on_ambiguous,
 	jobs.worker, jobs.token, jobs.lease_until, jobs.no_return_run, jobs.settled_run,
 	jobs.dispatches, jobs.dispatched, jobs.dispatch_at, jobs.code, jobs.message, jobs.reply_code, jobs.payload IS NULL`
@@ -18,20 +18,23 @@ const jobColumns = `jobs.id, jobs.type, jobs.queue, jobs.state, jobs.recipient, 
 // scanJob reads jobColumns and what more there is.
 func scanJob(rows *sql.Rows, more ...any) (job.Job, error) {
 	var (
-		j                                   job.Job
-		batch                               sql.NullString
-		created, updated, runAt, dispatchAt int64
-		expires, started, finished, lease   sql.NullInt64
+		j                                        job.Job
+		batch                                    sql.NullString
+		created, updated, runAt, due, dispatchAt int64
+		expires, started, finished, lease        sql.NullInt64
 	)
 	err := rows.Scan(append([]any{
 		&j.ID, &j.Type, &j.Queue, &j.State, &j.Recipient, &batch, &j.AcceptedBy,
-		&created, &updated, &runAt, &expires, &started, &finished, &j.CancelRequested,
+		&created, &updated, &runAt, &due, &expires, &started, &finished, &j.CancelRequested,
 		&j.Runs, &j.Attempts, &j.MaxAttempts, &j.Deaths, &j.OnAmbiguous,
 		&j.Worker, &j.Token, &lease, &j.NoReturnRun, &j.SettledRun,
 		&j.Dispatches, &j.Dispatched, &dispatchAt, &j.Code, &j.Message, &j.ReplyCode, &j.PayloadGone,
 	}, more...)...)
 	j.Batch = job.ID(batch.String)
 	j.CreatedAt, j.UpdatedAt, j.RunAt, j.DispatchAt = fromMS(created), fromMS(updated), fromMS(runAt), fromMS(dispatchAt)
+	if due > 0 {
+		j.DueAt = fromMS(due)
+	}
 	j.ExpiresAt, j.StartedAt, j.FinishedAt, j.LeaseUntil = orZero(expires), orZero(started), orZero(finished), orZero(lease)
 	return j, err
 }

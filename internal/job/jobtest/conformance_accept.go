@@ -30,9 +30,11 @@ var acceptScenarios = []scenario{
 		j := s.find(n.ID)
 		equal(s, "created", j.CreatedAt.Equal(got.At), true)
 		equal(s, "run at", j.RunAt.Equal(got.At), true)
+		equal(s, "due at", j.DueAt.Equal(j.RunAt), true)
 		equal(s, "expires at", j.ExpiresAt.Equal(n.ExpiresAt), true)
 		s.near("dispatch at", j.DispatchAt, got.At)
 		equal(s, "payload", string(j.Payload), string(n.Payload))
+		j.DueAt = time.Time{}
 		j.Payload, j.CreatedAt, j.UpdatedAt, j.RunAt, j.ExpiresAt, j.DispatchAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		want := job.Job{
 			ID: n.ID, Type: "email:send", Queue: "bulk", Recipient: "ann@example.org", AcceptedBy: "shop",

@@ -1,0 +1,154 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+
+	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/job"
+)
+
+var _ delivery.Store = (*Store)(nil)
+
+// mailColumns are a delivery.Mail's columns as scanMail reads them, of jobs
+// joined with mails.
+const mailColumns = jobColumns + `, COALESCE(mails.subject, ''), COALESCE(mails.template, ''), COALESCE(mails.category, '')`
+
+func scanMail(rows *sql.Rows, more ...any) (m delivery.Mail, err error) {
+	m.Job, err = scanJob(rows, append([]any{&m.Subject, &m.Template, &m.Category}, more...)...)
+	return m, err
+}
+
+// Search implements delivery.Store.
+func (s *Store) Search(ctx context.Context, q delivery.Query) ([]delivery.Mail, error) {
+	text, args, err := searchText(q)
+	if err != nil {
+		return nil, err
+	}
+	var out []delivery.Mail
+	err = s.ask(ctx, "searching mails", text, func(rows *sql.Rows) error {
+		m, err := scanMail(rows)
+		out = append(out, m)
+		return err
+	}, args...)
+	return out, err
+}
+
+// searchText writes a query as SQL: first the ids of one page, by an index that
+// has them in their order or holds few, and only then the rows. Ids are in the
+// order of time, so that a span of time is one of ids.
+func searchText(q delivery.Query) (text string, args []any, err error) {
+	var where []string
+	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
+	from, id := "mails", "mails.job_id"
+	ofJob := len(q.Recipients) > 0 || q.Status != ""
+	ofMail := q.Subject != "" || q.Template != "" || q.Category != ""
+	switch {
+	case len(q.Recipients) > 0:
+		from, id = "jobs", "jobs.id"
+		if ofMail {
+			from = "jobs JOIN mails ON mails.job_id = jobs.id"
+		}
+		marks := make([]any, len(q.Recipients))
+		for i, r := range q.Recipients {
+			marks[i] = clean(r)
+		}
+		and("jobs.recipient IN (?"+strings.Repeat(", ?", len(marks)-1)+") AND jobs.recipient <> ''", marks...)
+	case ofJob && !ofMail && slices.Contains(troubled, job.State(q.Status)):
+		from, id = "jobs JOIN mails ON mails.job_id = jobs.id", "jobs.id"
+	case ofJob:
+		from = "mails JOIN jobs ON jobs.id = mails.job_id"
+	}
+	if q.Status != "" {
+		status, _, err := conditions(job.Filter{Status: q.Status})
+		if err != nil {
+			return "", nil, err
+		}
+		and(status)
+	}
+	if q.Subject != "" {
+		// In the order of bytes nothing that begins so is behind it with the last character there is.
+		key := subjectKey(q.Subject)
+		and("mails.subject_key >= ? AND mails.subject_key < ? AND mails.subject_key <> ''", key, key+"\U0010FFFF")
+	}
+	if q.Template != "" {
+		and("mails.template = ? AND mails.template <> ''", clean(q.Template))
+	}
+	if q.Category != "" {
+		and("mails.category = ? AND mails.category <> ''", clean(q.Category))
+	}
+	if !q.Since.IsZero() {
+		and(id+" >= ?", string(job.IDFrom(q.Since)))
+	}
+	if !q.Until.IsZero() {
+		and(id+" < ?", string(job.IDFrom(q.Until)))
+	}
+	if q.Before != "" {
+		before, err := job.ParseID(string(q.Before))
+		if err != nil {
+			return "", nil, job.Errorf(job.CodeInvalid, "the cursor is not one that this search gave")
+		}
+		and(id+" < ?", string(before))
+	}
+	if len(where) == 0 {
+		where = append(where, "TRUE")
+	}
+	return "SELECT " + mailColumns + " FROM (SELECT " + id + " AS id FROM " + from + " WHERE " + strings.Join(where, " AND ") +
+		" ORDER BY " + id + " DESC LIMIT ?) AS found JOIN jobs ON jobs.id = found.id LEFT JOIN mails ON mails.job_id = found.id" +
+		" ORDER BY jobs.id DESC", append(args, q.Limit), nil
+}
+
+// FindMail implements delivery.Store.
+func (s *Store) FindMail(ctx context.Context, id job.ID) (delivery.Mail, error) {
+	var found *delivery.Mail
+	err := s.ask(ctx, "finding a mail", "SELECT "+mailColumns+", jobs.payload FROM jobs LEFT JOIN mails ON mails.job_id = jobs.id WHERE jobs.id = ?",
+		func(rows *sql.Rows) error {
+			var payload sql.NullString
+			m, err := scanMail(rows, &payload)
+			if payload.Valid {
+				m.Payload = []byte(payload.String)
+			}
+			found = &m
+			return err
+		}, string(id))
+	switch {
+	case err != nil:
+		return delivery.Mail{}, err
+	case found == nil:
+		return delivery.Mail{}, job.Errorf(job.CodeNotFound, "no job has the id %q", string(id))
+	}
+	return *found, nil
+}
+
+// EventsOf implements delivery.Store.
+func (s *Store) EventsOf(ctx context.Context, ids []job.ID, kinds []job.EventKind) ([]job.Event, error) {
+	var out []job.Event
+	args := make([]any, len(kinds))
+	for i, k := range kinds {
+		args[i] = string(k)
+	}
+	for _, part := range s.chunks(idTable(ids)) {
+		err := s.askOf(ctx, "reading what came back", part, `
+			SELECT e.seq, e.job_id, e.at, e.kind, e.state, e.run, e.worker, e.actor, e.code, e.reply_code, e.message
+			FROM {v} JOIN job_events e ON e.job_id = v.id WHERE e.kind IN (?`+strings.Repeat(", ?", len(kinds)-1)+`) ORDER BY e.seq`,
+			scanEvents(&out), args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// scanEvents reads the columns of job_events into out.
+func scanEvents(out *[]job.Event) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var e job.Event
+		var at int64
+		err := rows.Scan(&e.Seq, &e.Job, &at, &e.Kind, &e.State, &e.Run, &e.Worker, &e.Actor, &e.Code, &e.ReplyCode, &e.Message)
+		e.At = fromMS(at)
+		*out = append(*out, e)
+		return err
+	}
+}
