@@ -59,6 +59,7 @@ type App struct {
 
 	redis     redis.UniversalClient
 	limiter   *limit.Limiter
+	limits    *limit.Fleet // nil in a process that does not work
 	store     *store.Store
 	broker    *broker.Client
 	jobs      *job.Service
@@ -193,8 +194,9 @@ func (a *App) buildTimetable(ctx context.Context) error {
 	return a.schedules.Seed(ctx, seeds)
 }
 
-// openMail makes the sender of a process that works, and where no server is
-// named and the role allows it, the mailbox that catches what is sent.
+// openMail makes the sender of a process that works and the limits that it
+// keeps to, and where no server is named and the role allows it, the mailbox
+// that catches what is sent.
 func (a *App) openMail(ctx context.Context) (err error) {
 	if !a.role.Worker {
 		return nil
@@ -209,8 +211,15 @@ func (a *App) openMail(ctx context.Context) (err error) {
 		a.serve("mail catcher", partLimit, func() error { return a.catcher.Serve(l) }, a.catcher.Shutdown)
 		cfg.URL = "smtp://" + l.Addr().String() + "?tls=none"
 	}
-	// No more mails are on their way at once than jobs run.
-	a.sender, err = mail.New(mail.Options{Config: cfg, Senders: a.cfg.Broker.Queues.Concurrency(), Log: a.log, Metrics: a.reg})
+	a.limits = limit.NewFleet(a.redis, a.cfg.Limit.Jobs, a.log)
+	if err := a.reg.Register(a.limits); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	a.sender, err = mail.New(mail.Options{
+		Config:  cfg,
+		Senders: a.cfg.Broker.Queues.Concurrency(), // no more mails are on their way at once than jobs run
+		Limits:  a.limits, Log: a.log, Metrics: a.reg,
+	})
 	if err != nil {
 		return err
 	}
@@ -299,14 +308,10 @@ func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
 	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker}
-	limits := limit.NewFleet(a.redis, a.cfg.Limit.Jobs, a.log)
-	if err := a.reg.Register(limits); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	limits.Start()
-	a.life.onStop("limits", partLimit, func(context.Context) error { limits.Stop(); return nil })
+	a.limits.Start()
+	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
-		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: limits,
+		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
 		Handlers: append(work.Builtin(a.sender), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})

@@ -75,11 +75,7 @@ func (c Config) check(r Role) error {
 	if r.Worker && c.Mail.URL == "" && !r.CatchMail {
 		errs = append(errs, errors.New("SMTP_URL must name the mail server, smtp://user:password@host:port; only postrider dev does without, and catches the mails"))
 	}
-	for _, queue := range c.Limit.Jobs.Queues() {
-		if !slices.Contains(c.Broker.Queues.Names(), queue) {
-			errs = append(errs, fmt.Errorf("POSTRIDER_LIMITS names the queue %s, which POSTRIDER_QUEUES does not have", queue))
-		}
-	}
+	errs = append(errs, c.checkLimits()...)
 	if r.API {
 		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))
 	}
@@ -94,6 +90,26 @@ func (c Config) check(r Role) error {
 		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))
 	}
 	return errors.Join(errs...)
+}
+
+// checkLimits finds limits on what does not exist. Not every process is told of
+// the mail servers.
+func (c Config) checkLimits() (errs []error) {
+	for _, queue := range c.Limit.Jobs.Names(limit.Queue) {
+		if !slices.Contains(c.Broker.Queues.Names(), queue) {
+			errs = append(errs, fmt.Errorf("POSTRIDER_LIMITS names the queue %s, which POSTRIDER_QUEUES does not have", queue))
+		}
+	}
+	var keys []limit.Key
+	for _, name := range c.Mail.Providers() {
+		keys = append(keys, limit.OfProvider(name))
+	}
+	for _, provider := range c.Limit.Jobs.Names(limit.Provider) {
+		if len(keys) > 0 && !slices.Contains(keys, limit.OfProvider(provider)) {
+			errs = append(errs, fmt.Errorf("POSTRIDER_LIMITS names the provider %s, which SMTP_URL does not have", provider))
+		}
+	}
+	return errs
 }
 
 // SettingsTable is every setting with its default and meaning, as Markdown.

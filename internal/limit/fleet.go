@@ -2,7 +2,6 @@ package limit
 
 import (
 	"context"
-	crand "crypto/rand"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -68,7 +67,7 @@ func NewFleet(rdb redis.UniversalClient, rules Rules, log *slog.Logger) *Fleet {
 		rdb: rdb, doors: map[Key]*door{}, log: log.With("component", "limit"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_limit_passes_total",
-			Help: "Jobs that came to a limit of POSTRIDER_LIMITS, by limit and outcome: passed, postponed, or unavailable because Redis did not answer.",
+			Help: "Jobs that came to a limit of POSTRIDER_LIMITS, by limit and outcome: passed, postponed, passed_over (a provider that had its share, another was asked), or unavailable because Redis did not answer.",
 		}, []string{"limit", "outcome"}),
 	}
 	for k, rule := range rules {
@@ -131,17 +130,28 @@ func (f *Fleet) Stop() {
 	}
 }
 
-// Pass is what Fleet.Pass came to.
+// Pass is what a job's coming to a limit came to.
 type Pass struct {
-	// Leave gives back what was taken, when the job is over; nil unless it may
-	// run.
+	// Leave gives back the place that was taken, when the job is over; nil
+	// unless it may run.
 	Leave func()
 	// After is when to come back otherwise.
 	After time.Duration
+
+	undo func()
 }
 
 // Granted reports whether the job may run.
 func (p Pass) Granted() bool { return p.Leave != nil }
+
+// Undo says of a job that was let through that it did not begin after all, as
+// another limit held it up: its start is another's, and it is let through again
+// as one whose turn has come.
+func (p Pass) Undo() {
+	if p.undo != nil {
+		p.undo()
+	}
+}
 
 var open = Pass{Leave: func() {}}
 
@@ -156,6 +166,24 @@ func (f *Fleet) Pass(ctx context.Context, k Key, id string, patience time.Durati
 		return open, nil
 	}
 	p, err := f.pass(ctx, d, id, patience)
+	return f.note(ctx, d, p, err, "postponed")
+}
+
+// Try lets a job through the key's rate if that is possible at once. Otherwise
+// After is how long it would have to wait, and no turn is kept for it: it is
+// for one that may go elsewhere. A job whose turn Pass has kept is let through
+// when that has come. It is as Pass otherwise.
+func (f *Fleet) Try(ctx context.Context, k Key, id string) (Pass, error) {
+	d := f.doors[k]
+	if d == nil {
+		return open, nil
+	}
+	p, err := f.take(ctx, d, id, false)
+	return f.note(ctx, d, p, err, "passed_over")
+}
+
+// note counts what a job's coming to the door came to, or makes an error of it.
+func (f *Fleet) note(ctx context.Context, d *door, p Pass, err error, refused string) (Pass, error) {
 	switch {
 	case ctx.Err() != nil && !p.Granted():
 		return Pass{}, fmt.Errorf("waiting for the limit %s: %w", d.name, context.Cause(ctx))
@@ -169,12 +197,10 @@ func (f *Fleet) Pass(ctx context.Context, k Key, id string, patience time.Durati
 	if f.away.Load() && f.away.CompareAndSwap(true, false) {
 		f.log.Info("limited jobs go on")
 	}
-	switch {
-	case p.Granted():
-		f.outcomes.WithLabelValues(d.name, "passed").Inc()
-	default:
-		f.outcomes.WithLabelValues(d.name, "postponed").Inc()
+	if p.Granted() {
+		refused = "passed"
 	}
+	f.outcomes.WithLabelValues(d.name, refused).Inc()
 	return p, nil
 }
 
@@ -191,132 +217,20 @@ func (f *Fleet) pass(ctx context.Context, d *door, id string, patience time.Dura
 		if d.rule.Rate.Off() {
 			return Pass{Leave: leave}, nil
 		}
-		wait, err := f.take(ctx, d, id)
-		if err == nil && wait <= 0 {
-			return Pass{Leave: leave}, nil
+		p, err := f.take(ctx, d, id, true)
+		if err == nil && p.Granted() {
+			p.Leave = leave
+			return p, nil
 		}
 		leave() // nobody sleeps in a place that another could use
 		if err != nil {
 			return Pass{}, err
 		}
-		if wait > time.Until(until) {
-			return Pass{After: min(wait, longestPause)}, nil
+		if p.After > time.Until(until) {
+			return Pass{After: min(p.After, longestPause)}, nil
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, p.After); err != nil {
 			return Pass{}, err
 		}
-	}
-}
-
-// take asks for a start now, and returns how long it is until the job's own
-// time otherwise.
-func (f *Fleet) take(ctx context.Context, d *door, id string) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, fleetAnswer)
-	defer cancel()
-	// What begins is a little later than what was allowed to: the window is
-	// made 5 % longer, so that the rate is kept where it is felt, and the jobs'
-	// own times 1 % further apart, so that one in time finds room.
-	window := d.pace.window + d.pace.window/20
-	gap := (window + d.pace.window/100) / time.Duration(d.pace.starts)
-	wait, err := takeScript.Run(ctx, f.rdb, []string{d.starts, d.slots}, d.pace.starts, window.Microseconds(),
-		float64(gap)/float64(time.Microsecond), id, brief.Microseconds(), lapse.Microseconds()).Int64()
-	return time.Duration(wait) * time.Microsecond, err
-}
-
-// enter takes a place, waiting for one as long as patience; nil when there was
-// none.
-func (f *Fleet) enter(ctx context.Context, d *door, patience time.Duration) (leave func(), err error) {
-	if d.rule.Concurrency == 0 {
-		return open.Leave, nil
-	}
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-limit.C:
-		return nil, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	token := crand.Text()
-	for {
-		entered, err := f.occupy(ctx, d, token)
-		if err != nil {
-			return nil, err
-		}
-		if entered {
-			d.hold(token)
-			return sync.OnceFunc(func() { f.vacate(d, token) }), nil
-		}
-		knock := time.NewTimer(knockEvery)
-		select {
-		case <-d.left:
-		case <-knock.C:
-		case <-limit.C:
-			knock.Stop()
-			return nil, nil
-		case <-ctx.Done():
-			knock.Stop()
-			return nil, context.Cause(ctx)
-		}
-		knock.Stop()
-	}
-}
-
-func (f *Fleet) occupy(ctx context.Context, d *door, token string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, fleetAnswer)
-	defer cancel()
-	return enterScript.Run(ctx, f.rdb, []string{d.places}, d.rule.Concurrency, placeLease.Milliseconds(), token).Bool()
-}
-
-// vacate leaves a place. If Redis does not hear of it, the place is free when
-// its lease ends.
-func (f *Fleet) vacate(d *door, token string) {
-	d.mu.Lock()
-	delete(d.held, token)
-	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), fleetAnswer)
-	defer cancel()
-	if err := f.rdb.ZRem(ctx, d.places, token).Err(); err != nil {
-		f.log.Debug("a place was not given back; it stays taken until its lease ends", "limit", d.name, "err", err)
-	}
-	select {
-	case d.left <- struct{}{}:
-	default:
-	}
-}
-
-func (d *door) hold(token string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.held[token] = true
-}
-
-func (f *Fleet) extend(ctx context.Context, d *door) {
-	d.mu.Lock()
-	args := []any{placeLease.Milliseconds()}
-	for token := range d.held {
-		args = append(args, token)
-	}
-	d.mu.Unlock()
-	if len(args) == 1 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, fleetAnswer)
-	defer cancel()
-	if err := extendScript.Run(ctx, f.rdb, []string{d.places}, args...).Err(); err != nil && ctx.Err() == nil {
-		f.log.Warn("places under a limit could not be kept", "limit", d.name, "places", len(args)-1, "err", err)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

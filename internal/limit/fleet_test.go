@@ -63,7 +63,7 @@ func TestTake(t *testing.T) {
 		"more than is served": {Rate{50, time.Second}, 400, 5 * time.Second, 10 * time.Millisecond, 0, 2.3},
 		"one at a time":       {Rate{300, time.Minute}, 100, 0, 10 * time.Millisecond, 0, 3.5},
 		"workers were away":   {Rate{50, time.Second}, 400, 0, 10 * time.Millisecond, 5 * time.Second, 3.5},
-		"fast":                {Rate{400, time.Second}, 1200, 0, 5 * time.Millisecond, 0, 2.6},
+		"fast":                {Rate{400, time.Second}, 800, 0, 5 * time.Millisecond, 0, 2.6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := miniredis.RunT(t)
@@ -88,11 +88,12 @@ func TestTake(t *testing.T) {
 					continue
 				}
 				server.SetTime(v.at)
-				wait, err := f.take(t.Context(), d, fmt.Sprint("job-", v.job))
+				p, err := f.take(t.Context(), d, fmt.Sprint("job-", v.job), true)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if asked++; wait == 0 {
+				wait := p.After
+				if asked++; p.Granted() {
 					starts = append(starts, v.at)
 					continue
 				}
@@ -130,11 +131,11 @@ func TestForgottenTimes(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	ask := func(id string) time.Duration {
 		server.SetTime(now)
-		wait, err := f.take(t.Context(), d, id)
+		p, err := f.take(t.Context(), d, id, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return wait
+		return p.After
 	}
 	for i := range 100 {
 		ask(fmt.Sprint("cancelled-", i))

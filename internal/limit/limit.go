@@ -39,7 +39,7 @@ const (
 type Config struct {
 	Key  Rate  `env:"POSTRIDER_RATE_LIMIT_KEY" envDefault:"6000/m" help:"requests that one API key may make, over all api processes: such as 100/s, 6000/m, 100000/h or off; unused ones add up to one such period's worth"`
 	Addr Rate  `env:"POSTRIDER_RATE_LIMIT_ADDR" envDefault:"3000/m" help:"requests that may come from one address, in the same form"`
-	Jobs Rules `env:"POSTRIDER_LIMITS" help:"limits on jobs over all workers, which wait for their turn without an attempt being charged: jobs of a queue that begin or that run at a time, mails to a recipient's domain; such as queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m"`
+	Jobs Rules `env:"POSTRIDER_LIMITS" help:"limits on jobs over all workers, which wait for their turn without an attempt being charged: jobs of a queue that begin or that run at a time, mails to a recipient's domain or through a provider of SMTP_URL; such as queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m,provider:main=50/s"`
 }
 
 // Limiter answers whether something may happen now. It is safe for concurrent

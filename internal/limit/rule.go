@@ -15,11 +15,12 @@ type Kind string
 
 // The kinds of limits.
 const (
-	Queue  Kind = "queue"  // a queue's jobs
-	Domain Kind = "domain" // mails to a recipient's domain
+	Queue    Kind = "queue"    // a queue's jobs
+	Domain   Kind = "domain"   // mails to a recipient's domain
+	Provider Kind = "provider" // mails through a server of SMTP_URL
 )
 
-// Key names a limit: queue:bulk, domain:gmail.com.
+// Key names a limit: queue:bulk, domain:gmail.com, provider:main.
 type Key struct {
 	Kind Kind
 	Name string
@@ -32,6 +33,10 @@ func OfQueue(name string) Key { return Key{Queue, name} }
 func OfRecipient(address string) Key {
 	return Key{Domain, strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])}
 }
+
+// OfProvider is the key of the limit on mails through the provider of that name
+// in SMTP_URL, in which case does not matter.
+func OfProvider(name string) Key { return Key{Provider, strings.ToLower(name)} }
 
 func (k Key) String() string { return string(k.Kind) + ":" + k.Name }
 
@@ -47,7 +52,7 @@ const (
 )
 
 // Rules are the limits on jobs, in the form
-// queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m .
+// queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m,provider:main=50/s .
 type Rules map[Key]Rule
 
 // UnmarshalText reads Rules.
@@ -66,7 +71,7 @@ func (r *Rules) UnmarshalText(text []byte) error {
 	return nil
 }
 
-var errForm = errors.New("want a limit such as queue:bulk=100/s, queue:bulk.concurrency=20 or domain:gmail.com=600/m")
+var errForm = errors.New("want a limit such as queue:bulk=100/s, queue:bulk.concurrency=20, domain:gmail.com=600/m or provider:main=50/s")
 
 func (r Rules) add(entry string) error {
 	name, value, ok := strings.Cut(entry, "=")
@@ -80,7 +85,7 @@ func (r Rules) add(entry string) error {
 	if ok && !concurrency {
 		return errForm
 	}
-	if k.Kind != Queue && k.Kind != Domain || k.Name == "" || strings.ContainsAny(k.Name, " {}@") {
+	if !slices.Contains([]Kind{Queue, Domain, Provider}, k.Kind) || k.Name == "" || strings.ContainsAny(k.Name, " {}@") {
 		return errForm
 	}
 	rule, there := r[k]
@@ -123,11 +128,11 @@ func (r Rules) String() string {
 	return strings.Join(out, ",")
 }
 
-// Queues lists the queues that are limited.
-func (r Rules) Queues() []string {
+// Names lists what is limited of a kind.
+func (r Rules) Names(kind Kind) []string {
 	var out []string
 	for k := range maps.Keys(r) {
-		if k.Kind == Queue {
+		if k.Kind == kind {
 			out = append(out, k.Name)
 		}
 	}

@@ -7,14 +7,15 @@ import (
 )
 
 func TestRules(t *testing.T) {
-	const text = "domain:gmail.com=600/m,queue:bulk.concurrency=20,queue:bulk=100/s"
+	const text = "domain:gmail.com=600/m,provider:main=50/s,queue:bulk.concurrency=20,queue:bulk=100/s"
 	var got Rules
-	if err := got.UnmarshalText([]byte(" queue:bulk=100/s, queue:bulk.concurrency=20,domain:GMail.com=600/m")); err != nil {
+	if err := got.UnmarshalText([]byte(" queue:bulk=100/s, queue:bulk.concurrency=20,domain:GMail.com=600/m,provider:Main=50/s")); err != nil {
 		t.Fatal(err)
 	}
 	want := Rules{
 		{Queue, "bulk"}:       {Rate{100, time.Second}, 20},
 		{Domain, "gmail.com"}: {Rate{600, time.Minute}, 0},
+		{Provider, "main"}:    {Rate{50, time.Second}, 0},
 	}
 	if !reflect.DeepEqual(got, want) || got.String() != text {
 		t.Errorf("got %+v, %s", got, got)
@@ -25,9 +26,15 @@ func TestRules(t *testing.T) {
 	if k := OfRecipient("Ann@Sub.Gmail.COM"); k.String() != "domain:sub.gmail.com" {
 		t.Errorf("key %s", k)
 	}
+	if got.Names(Provider) != nil {
+		t.Errorf("providers %v", got.Names(Provider))
+	}
+	if k := OfProvider("Main"); k.String() != "provider:main" {
+		t.Errorf("key %s", k)
+	}
 	for _, text := range []string{
 		"queue", "queue:bulk", "queue:=1/s", "bulk=1/s", "user:ann=1/s", "queue:bulk=0/s", "queue:bulk=off", "queue:bulk=1/d",
-		"queue:bulk=200000/s", "queue:bulk.concurrency=0", "queue:bulk.concurrency=1/s", "domain:gmail.com.concurrency=5",
+		"queue:bulk=200000/s", "queue:bulk.concurrency=0", "queue:bulk.concurrency=1/s", "domain:gmail.com.concurrency=5", "provider:main.concurrency=5",
 		"queue:bulk=1/s,queue:bulk=2/s", "queue:bulk.concurrency=1,queue:bulk.concurrency=2", "queue:bulk=1/s,", "domain:a@b=1/s", "queue:{x}=1/s",
 	} {
 		got := Rules{{Queue, "x"}: {Concurrency: 1}}

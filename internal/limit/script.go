@@ -31,7 +31,9 @@ const (
 // ARGV[4] id of the job
 // ARGV[5] for how little room is waited for in place
 // ARGV[6] after how long a time is forgotten
-// Returns 0 if it may start, or how long to wait until its time.
+// ARGV[7] 1 to keep the job's time for it, 0 to tell it only
+// Returns how long to wait until its time; if it may start, the time of the
+// start, negative.
 var takeScript = redis.NewScript(`
 local t = redis.call("TIME")
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
@@ -58,11 +60,29 @@ if at <= now then
 	redis.call("LPUSH", KEYS[1], string.format("%.0f", now))
 	redis.call("LTRIM", KEYS[1], 0, n - 1)
 	redis.call("PEXPIRE", KEYS[1], math.ceil(window / 1000))
-	return 0
+	return -now
 end
-redis.call("ZADD", KEYS[2], string.format("%.0f", math.ceil(at)), id)
-redis.call("PEXPIRE", KEYS[2], math.ceil((at - now + tonumber(ARGV[6])) / 1000))
+if ARGV[7] == "1" then
+	redis.call("ZADD", KEYS[2], string.format("%.0f", math.ceil(at)), id)
+	redis.call("PEXPIRE", KEYS[2], math.ceil((at - now + tonumber(ARGV[6])) / 1000))
+end
 return math.ceil(at - now)
+`)
+
+// undoScript takes a start back. The job's time is that of the start, so that it
+// has come already.
+//
+// KEYS[1], KEYS[2] as for takeScript
+// ARGV[1] time of the start
+// ARGV[2] id of the job
+// ARGV[3] after how long a time is forgotten, in milliseconds
+// Returns how many starts were taken back.
+var undoScript = redis.NewScript(`
+redis.call("ZADD", KEYS[2], ARGV[1], ARGV[2])
+if redis.call("PTTL", KEYS[2]) < tonumber(ARGV[3]) then
+	redis.call("PEXPIRE", KEYS[2], ARGV[3])
+end
+return redis.call("LREM", KEYS[1], 1, ARGV[1])
 `)
 
 // enterScript takes a place unless all are taken. Those whose lease is over are

@@ -50,6 +50,22 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Providers names the servers of a valid SMTP_URL; none if it is not set.
+func (c Config) Providers() []string {
+	if c.URL == "" {
+		return nil
+	}
+	all, err := parseProviders(c.URL)
+	if err != nil {
+		return nil // Validate tells
+	}
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.name
+	}
+	return names
+}
+
 func orDefault(s, fallback string) string {
 	if s == "" {
 		return fallback

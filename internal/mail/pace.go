@@ -60,6 +60,15 @@ func (p *paces) enter(domain string) (wait time.Duration, ok bool) {
 	return slowed.promised.Sub(now), false
 }
 
+// forgo tells that the mail did not go that entered last.
+func (p *paces) forgo(domain string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slowed := p.domains[domain]; slowed != nil && slowed.next.After(slowed.last.Add(slowed.gap)) {
+		slowed.next = time.Now()
+	}
+}
+
 // leave tells how a mail to the domain went that entered then; err is nil of
 // one that was taken.
 func (p *paces) leave(domain string, entered time.Time, err *Error) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/postrider/postrider/internal/limit"
 )
 
 // provider is one server that takes mail, the connections to it, and what is
@@ -18,12 +20,13 @@ type provider struct {
 	pool      *pool
 	breaker   breaker
 	paces     paces
+	limits    *limit.Fleet
 	metrics   *metrics
 	log       *slog.Logger
 }
 
 // newProvider makes a provider for so many senders at once.
-func newProvider(s settings, senders int, m *metrics, log *slog.Logger) *provider {
+func newProvider(s settings, senders int, limits *limit.Fleet, m *metrics, log *slog.Logger) *provider {
 	if s.connections == 0 {
 		s.connections = senders
 	}
@@ -34,6 +37,7 @@ func newProvider(s settings, senders int, m *metrics, log *slog.Logger) *provide
 			ServerName: s.host, MinVersion: tls.VersionTLS12,
 			ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		},
+		limits:  limits,
 		metrics: m,
 		log:     log.With("provider", s.name),
 	}
@@ -50,27 +54,6 @@ func (p *provider) noteBreaker(state breakerState, pause time.Duration) {
 	case breakerClosed:
 		p.log.Info("a mail provider is back", "host", p.addr())
 	}
-}
-
-// enter asks whether the provider may be offered a message to the domain now.
-// When it may, leave must be called with what came of it; when it may not,
-// leave is nil and wait is when to ask again.
-func (p *provider) enter(domain string) (leave func(ctx context.Context, err error), wait time.Duration) {
-	report, wait := p.breaker.enter()
-	if report == nil {
-		return nil, wait
-	}
-	if wait, ok := p.paces.enter(domain); !ok {
-		report(noVerdict)
-		return nil, wait
-	}
-	entered := time.Now()
-	return func(ctx context.Context, err error) {
-		e := asError(err)
-		report(judge(ctx, e))
-		p.paces.leave(domain, entered, e)
-		p.metrics.sent(p.name, e)
-	}, 0
 }
 
 // judge is what a message's sending, ended by e or well, tells of the provider.

@@ -5,21 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/limit"
 )
 
-// Options are what a Sender is made of; all are needed.
+// Options are what a Sender is made of; all are needed but Limits.
 type Options struct {
 	Config Config
 	// Senders is how many callers Send has at once, and so how many connections
 	// each provider may be asked for; with fewer of them callers wait.
 	Senders int
+	Limits  *limit.Fleet // on providers; nil for none
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -55,11 +57,14 @@ func New(o Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Limits == nil {
+		o.Limits = limit.NewFleet(nil, nil, o.Log)
+	}
 	s := &Sender{keys: keys, from: o.Config.From, returns: NewReturnPaths(o.Config), timeout: o.Config.Timeout}
 	m := newMetrics()
 	log := o.Log.With("component", "mail")
 	for _, settings := range all {
-		s.providers = append(s.providers, newProvider(settings, o.Senders, m, log))
+		s.providers = append(s.providers, newProvider(settings, o.Senders, o.Limits, m, log))
 	}
 	if err := o.Metrics.Register(collector{m, s.providers}); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -93,9 +98,10 @@ func localName() string {
 //
 // The providers that fit the sender's domain and the category are tried one
 // after the other, as long as it is the provider that fails (no connection, no
-// login, 421, a line that is cut) and not the message. When none may be asked
-// now, because each is being left alone or has been told to slow down for the
-// recipient's domain, the error is Deferred.
+// login, 421, a line that is cut) and not the message. One that has had its
+// share is passed over. When all that are left have, the mail gets a turn at the
+// one that is free first; as when each is being left alone, or has been told to
+// slow down for the recipient's domain, the error is then Deferred.
 //
 // beforeDot, which may be nil, is called once at most: when a server has been
 // sent the whole content but not the final dot, the last moment at which
@@ -126,36 +132,17 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	if len(fitting) == 0 {
 		return Receipt{}, &Error{Kind: Temporary, Op: opChoose, Err: errors.New("no provider in SMTP_URL is for this sender's domain and category")}
 	}
-	var failed error
-	var soonest time.Duration
+	c := conversation{id: m.ID, letter: l, beforeDot: beforeDot}
 	for _, p := range fitting {
-		leave, wait := p.enter(l.rcptDomain)
-		if leave == nil {
-			if soonest == 0 || wait < soonest {
-				soonest = wait
-			}
-			continue
+		if c.tryAt(ctx, p, p.limits.Try) {
+			return c.receipt, c.err
 		}
-		receipt, passed, err := p.offer(ctx, l, beforeDot, leave)
-		if err == nil || passed || ctx.Err() != nil || !sessionFailed(asError(err)) {
-			return receipt, err
-		}
-		p.log.DebugContext(ctx, "a mail provider failed; others are tried if there are", "job", m.ID, "error", err)
-		failed = err
 	}
-	if failed != nil {
-		return Receipt{}, failed
+	// Others may have been faster, or it may be free by now.
+	if p := c.full; p != nil && c.tryAt(ctx, p, p.keepTurn) {
+		return c.receipt, c.err
 	}
-	return Receipt{}, &Error{
-		Kind: Deferred, Op: opChoose, After: spread(soonest),
-		Err: errors.New("each provider that is for this mail is being left alone, or slowed down for the recipient's domain"),
-	}
-}
-
-// spread keeps what is put off from coming back all at once.
-func spread(d time.Duration) time.Duration {
-	d = max(d, time.Second)
-	return d + rand.N(d/2)
+	return Receipt{}, c.leftOver()
 }
 
 // Check goes with each provider as far as the login and leaves: connect, TLS,

@@ -20,14 +20,18 @@ func Builtin(sender *mail.Sender) []Binding {
 // same mail: one Message-ID, one Date.
 func Email(sender *mail.Sender) Binding {
 	return On(tasks.EmailSend, func(ctx context.Context, run *Run, e *tasks.Email) job.Outcome {
-		if o, early := run.early(limit.OfRecipient(e.Rcpt)); early {
+		pass, o, early := run.early(limit.OfRecipient(e.Rcpt))
+		if early {
 			return o
 		}
 		receipt, err := sender.Send(ctx, message(run, e), run.PointOfNoReturn)
 		if err != nil {
-			return mailOutcome(err)
+			if o = mailOutcome(err); o.Kind == job.OutcomeRateLimited {
+				pass.Undo() // no provider had time for it
+			}
+			return o
 		}
-		o := job.Succeeded("%s: %s", receipt.Provider, receipt.Reply)
+		o = job.Succeeded("%s: %s", receipt.Provider, receipt.Reply)
 		o.ReplyCode = receipt.Code
 		return o
 	})

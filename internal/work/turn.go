@@ -17,35 +17,35 @@ const TurnPatience = 5 * time.Second
 const earlyPatience = 200 * time.Millisecond
 
 // turn lets a task through its queue's limits, before its claim, so that one
-// that has to come back costs no run. leave must follow; it is nil where the
-// task has to come back, as the verdict says.
-func (w *Worker) turn(t job.Task) (leave func(), v job.Verdict) {
+// that has to come back costs no run. The pass must be left, unless it is not
+// granted and the task has to come back, as the verdict says.
+func (w *Worker) turn(t job.Task) (pass limit.Pass, v job.Verdict) {
 	pass, err := w.limits.Pass(w.open, limit.OfQueue(t.Queue), string(t.ID), TurnPatience)
 	switch {
 	case w.open.Err() != nil && !pass.Granted():
-		return nil, again(minPause, "stopping")
+		return pass, again(minPause, "stopping")
 	case err != nil:
-		return nil, again(jittered(awayPause), "limit")
+		return pass, again(jittered(awayPause), "limit")
 	case !pass.Granted():
 		w.log.Debug("a task waits for its turn", "job", t.ID, "queue", t.Queue, "after", pass.After)
-		return nil, again(max(pass.After, minPause), "limit")
+		return pass, again(max(pass.After, minPause), "limit")
 	}
-	return pass.Leave, job.Verdict{}
+	return pass, job.Verdict{}
 }
 
 // early asks whether the run comes too early for a rate that its queue does not
 // tell, such as that of its recipient's domain. It then ends with the outcome,
-// which charges nothing.
-func (r *Run) early(key limit.Key) (job.Outcome, bool) {
+// which charges nothing. Otherwise the pass can be undone.
+func (r *Run) early(key limit.Key) (limit.Pass, job.Outcome, bool) {
 	pass, err := r.limits.Pass(r.ctx, key, string(r.Job.ID), earlyPatience)
 	switch {
 	case r.ctx.Err() != nil:
-		return Interrupted(r.ctx.Err()), true
+		return pass, Interrupted(r.ctx.Err()), true
 	case err != nil:
-		return job.Outcome{Kind: job.OutcomeRateLimited, After: jittered(awayPause), Message: "its limit could not be asked for"}, true
+		return pass, job.Outcome{Kind: job.OutcomeRateLimited, After: jittered(awayPause), Message: "its limit could not be asked for"}, true
 	case !pass.Granted():
-		return job.Outcome{Kind: job.OutcomeRateLimited, After: pass.After, Message: "waits for its turn under the limit " + key.String()}, true
+		return pass, job.Outcome{Kind: job.OutcomeRateLimited, After: pass.After, Message: "waits for its turn under the limit " + key.String()}, true
 	}
 	pass.Leave()
-	return job.Outcome{}, false
+	return pass, job.Outcome{}, false
 }

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,19 +10,25 @@ import (
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
 
+func newFleet(t *testing.T, server *testkit.RedisServer, text string) *limit.Fleet {
+	t.Helper()
+	var rules limit.Rules
+	if err := rules.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return limit.NewFleet(server.Client(), rules, testkit.Logger(t))
+}
+
 // limited has the rig's worker replaced by one that keeps the limits.
 func (r *rig) limited(server *testkit.RedisServer, text string, h handler, more ...Binding) {
 	r.t.Helper()
-	var rules limit.Rules
-	if err := rules.UnmarshalText([]byte(text)); err != nil {
-		r.t.Fatal(err)
-	}
 	log, _ := testkit.CaptureLog(r.t)
-	fleet := limit.NewFleet(server.Client(), rules, log)
+	fleet := newFleet(r.t, server, text)
 	fleet.Start()
 	r.t.Cleanup(fleet.Stop)
 	types, err := tasks.NewCatalogue(append(tasks.Builtin(), probeType.Type, ephemeralType.Type)...)
@@ -39,6 +46,13 @@ func (r *rig) limited(server *testkit.RedisServer, text string, h handler, more 
 	r.Start()
 	w := r.Worker
 	r.t.Cleanup(func() { _ = w.Shutdown(context.WithoutCancel(r.t.Context())) })
+}
+
+func (r *rig) acceptMail(address string) job.Task {
+	r.t.Helper()
+	e := welcome()
+	e.Rcpt, e.To = address, []string{address}
+	return r.accept(tasks.EmailSend.Type, e)
 }
 
 // TestTurnCostsNothing: a task over its queue's rate comes back later, before
@@ -133,9 +147,7 @@ func TestEmailWaitsForItsDomain(t *testing.T) {
 	r := newRig(t, done)
 	r.limited(server, "domain:example.org=1/h", done, Email(newSender(t, smtp)))
 	to := func(address string) job.Task {
-		mail := welcome()
-		mail.Rcpt, mail.To = address, []string{address}
-		task := r.accept(tasks.EmailSend.Type, mail)
+		task := r.acceptMail(address)
 		r.Handle(t.Context(), task)
 		return task
 	}
@@ -153,6 +165,41 @@ func TestEmailWaitsForItsDomain(t *testing.T) {
 	third := to("cy@example.org")
 	if j := r.find(third.ID); j.State != job.Waiting || j.Attempts != 0 {
 		t.Errorf("without Redis a limited mail is %+v", j)
+	}
+}
+
+// TestEmailWaitsForAProvider: a mail that no provider has room for gives its
+// turn at its domain and its queue to others, and is not charged.
+func TestEmailWaitsForAProvider(t *testing.T) {
+	const limits = "queue:email=100/s,domain:example.org=1/h,provider:main=1/h"
+	server, smtp := testkit.Redis(t), testkit.NewSMTP(t)
+	sender, err := mail.New(mail.Options{
+		Config:  mail.Config{URL: smtp.URL() + "&name=main", From: "shop@example.com", Timeout: patience},
+		Senders: 1, Limits: newFleet(t, server, limits), Log: testkit.Logger(t), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sender.Close)
+	r := newRig(t, done)
+	r.limited(server, limits, done, Email(sender))
+	first := r.acceptMail("ann@example.net")
+	if r.Handle(t.Context(), first); r.find(first.ID).State != job.Done {
+		t.Fatalf("the first mail is %+v", r.find(first.ID))
+	}
+	task := r.acceptMail("bob@example.org")
+	v := r.Handle(t.Context(), task)
+	j := r.find(task.ID)
+	if !v.Again || j.State != job.Waiting || j.Attempts != 0 || j.Code != job.CodeRateLimited || time.Until(j.RunAt) < 5*time.Minute {
+		t.Errorf("%+v, the job is %+v", v, j)
+	}
+	rdb := server.Client()
+	for _, key := range []string{"{domain:example.org}:1/h", "{queue:email}:100/s"} {
+		starts := rdb.LLen(t.Context(), "postrider:limit:"+key+":starts").Val()
+		kept := rdb.ZScore(t.Context(), "postrider:limit:"+key+":slots", string(task.ID)).Val()
+		if want := int64(strings.Count(key, "queue")); starts != want || kept == 0 {
+			t.Errorf("%s has %d starts, want %d, and the turn %v", key, starts, want, kept)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	Runner   job.Runner
 	Types    *tasks.Catalogue
 	Handlers []Binding
-	Limits   *limit.Fleet // on queues; nil for none
+	Limits   *limit.Fleet // on queues and domains; nil for none
 	// Name tells this worker from all others, in jobs and events too.
 	Name    string
 	Log     *slog.Logger
@@ -106,15 +106,19 @@ func (w *Worker) Handle(ctx context.Context, t job.Task) job.Verdict {
 		return again(minPause, "stopping")
 	}
 	defer w.gate.leave()
-	leave, refused := w.turn(t)
-	if leave == nil {
+	pass, refused := w.turn(t)
+	if !pass.Granted() {
 		return refused
 	}
-	defer leave()
+	defer pass.Leave()
 	if t.Dispatch == 0 {
 		return w.handleEphemeral(ctx, t)
 	}
-	return w.handleDurable(context.WithoutCancel(ctx), t)
+	v := w.handleDurable(context.WithoutCancel(ctx), t)
+	if v.Again && v.Reason == string(job.OutcomeRateLimited) {
+		pass.Undo() // another limit held it up
+	}
+	return v
 }
 
 // carryOut runs the handler of the run's type and counts what came of it.
