@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"internal/operator": {"internal/app", "internal/config", "internal/auth"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
-	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit"},
+	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit"},
 	"internal/broker":   {"internal/job", "tasks"},
 	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/chat"},
 	"internal/schedule": {"internal/job", "tasks"},
@@ -49,10 +49,12 @@ var may = map[string][]string{
 	"internal/telemetry": {},
 	"internal/mailcatch": {},
 
+	"internal/mail/suppress": {"internal/mail", "internal/job", "tasks"},
+
 	// For tests only.
 	"internal/testkit":               {},
 	"internal/chaos":                 {"internal/testkit"},
-	"internal/job/jobtest":           {"internal/job", "internal/inbox", "tasks"},
+	"internal/job/jobtest":           {"internal/job", "internal/inbox", "internal/mail", "tasks"},
 	"internal/schedule/scheduletest": {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/work"
 	"github.com/postrider/postrider/tasks"
 )
@@ -30,10 +31,11 @@ func newPostriderMail(ctx context.Context, spec Spec) (Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the sender: %w", err)
 	}
-	q, err := openPostrider(ctx, &postrider{
-		spec: spec, kind: tasks.EmailSend.Type, payload: encodeEmail,
-		binding: func(func(Mail)) (work.Binding, error) { return work.Email(sender), nil },
-	})
+	p := &postrider{spec: spec, kind: tasks.EmailSend.Type, payload: encodeEmail}
+	p.binding = func(func(Mail)) (work.Binding, error) {
+		return work.Email(work.Mail{Sender: sender, Suppressed: suppress.NewGate(p.store.Suppressions(), mail.Categories{})}), nil
+	}
+	q, err := openPostrider(ctx, p)
 	if err != nil {
 		sender.Close()
 		return nil, err

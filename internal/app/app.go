@@ -27,6 +27,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mailcatch"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
@@ -57,18 +58,19 @@ type App struct {
 	types  *tasks.Catalogue
 	keys   *auth.Keys
 
-	redis     redis.UniversalClient
-	limiter   *limit.Limiter
-	limits    *limit.Fleet // nil in a process that does not work
-	store     *store.Store
-	broker    *broker.Client
-	jobs      *job.Service
-	schedules *schedule.Service
-	feed      *job.Feed         // nil in a process without the API
-	catcher   *mailcatch.Server // nil unless mails are caught
-	sender    *mail.Sender      // nil in a process that sends none
-	handler   http.Handler
-	listener  net.Listener
+	redis      redis.UniversalClient
+	limiter    *limit.Limiter
+	limits     *limit.Fleet // nil in a process that does not work
+	store      *store.Store
+	broker     *broker.Client
+	jobs       *job.Service
+	schedules  *schedule.Service
+	feed       *job.Feed         // nil in a process without the API
+	catcher    *mailcatch.Server // nil unless mails are caught
+	sender     *mail.Sender      // nil in a process that sends none
+	suppressed *suppress.Gate
+	handler    http.Handler
+	listener   net.Listener
 
 	mu       sync.Mutex // one of Start and Stop at a time
 	stopped  bool
@@ -162,6 +164,7 @@ func (a *App) openStore(ctx context.Context) error {
 }
 
 func (a *App) buildJobs(context.Context) error {
+	a.suppressed = suppress.NewGate(a.store.Suppressions(), a.cfg.Categories)
 	a.broker = broker.NewClient(broker.Options{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
 		Margin: work.TurnPatience + a.cfg.Work.StopGrace + work.SettleBudget,
@@ -312,7 +315,7 @@ func (a *App) startWorker() error {
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(a.sender), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

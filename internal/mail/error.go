@@ -134,7 +134,7 @@ func refusal(op, host string, reply *textproto.Error) *Error {
 		e.Kind = Temporary
 	case reply.Code/100 == 5:
 		e.Kind = Permanent
-		e.BadAddress = op == opRcpt && badAddress(e.Enhanced)
+		e.BadAddress = op == opRcpt && BadAddress(e.Enhanced)
 	case op == opDot:
 		e.Kind = Ambiguous
 		e.Err = errors.New("the reply means nothing here")
@@ -172,18 +172,24 @@ func loginCode(code int) bool {
 	return code == 530 || code == 534 || code == 535 || code == 538
 }
 
-// badAddress tells whether the enhanced code of a 5xx at RCPT blames the
-// recipient's address: subject 1 of RFC 3463 §3.2, and 5.1.10 (RFC 7505), less
-// 5.1.7 and 5.1.8, which blame the sender's, and 5.1.9, the next server's.
+// BadAddress tells whether the enhanced code of a 5xx blames the recipient's
+// address for good: no such mailbox (1), no such system (2), bad syntax (3), the
+// mailbox has moved (6) (RFC 3463 §3.2), a domain that takes no mail (10, RFC
+// 7505). Of the same subject 0 says nothing, 4 and 5 that the address is good for
+// something, 7 and 8 blame the sender's address, 9 the next server. A full
+// mailbox (5.2.2) will be emptied.
 //
 // A bare 550, 551 or 553 blames nobody: RFC 5321 §4.2.3 gives 550 to "not
 // found, no access, or command rejected for policy reasons" alike, and relays
 // refuse blocked senders and foreign domains with all three. Taking such a
 // reply for a bad address would silence every later mail to a good one; not
 // taking it costs one more refusal.
-func badAddress(enhanced string) bool {
-	detail, ok := strings.CutPrefix(enhanced, "5.1.")
-	return ok && detail != "7" && detail != "8" && detail != "9"
+func BadAddress(enhanced string) bool {
+	switch enhanced {
+	case "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10":
+		return true
+	}
+	return false
 }
 
 // enhancedCode finds the status code that RFC 2034 puts at the head of a

@@ -21,6 +21,8 @@ func TestBadAddress(t *testing.T) {
 		{550, "5.1.2 no such host", Permanent, "5.1.2", true},
 		{553, "5.1.3 syntax", Permanent, "5.1.3", true},
 		{556, "5.1.10 null MX", Permanent, "5.1.10", true},
+		{551, "5.1.6 moved", Permanent, "5.1.6", true},
+		{550, "5.1.0 something about the address", Permanent, "5.1.0", false},
 		{550, "5.1.7 the sender's address", Permanent, "5.1.7", false},
 		{550, "5.1.8 the sender's domain", Permanent, "5.1.8", false},
 		{550, "5.7.1 relaying denied", Permanent, "5.7.1", false},

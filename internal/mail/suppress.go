@@ -44,6 +44,15 @@ type Suppression struct {
 // MaxNote bounds Suppression.Note, in bytes.
 const MaxNote = 500
 
+// Note makes of a server's words what Suppression.Note takes.
+func Note(s string) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
+	if len(s) > MaxNote {
+		s = strings.ToValidUTF8(s[:MaxNote-len("…")], "") + "…"
+	}
+	return s
+}
+
 // EffectName implements job.Effect.
 func (Suppression) EffectName() string { return "suppression" }
 

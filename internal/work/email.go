@@ -3,32 +3,53 @@ package work
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/tasks"
 )
 
 // Builtin binds the handlers of the job types that Postrider comes with. The
 // handler of a type of your own is added here.
-func Builtin(sender *mail.Sender) []Binding {
-	return []Binding{Email(sender), Notification(), Heartbeat(), Noop(), NoopEphemeral()}
+func Builtin(m Mail) []Binding {
+	return []Binding{Email(m), Notification(), Heartbeat(), Noop(), NoopEphemeral()}
 }
 
-// Email sends a job's mail through the sender. All attempts at a job are the
-// same mail: one Message-ID, one Date.
-func Email(sender *mail.Sender) Binding {
+// Mail is what mails are sent with.
+type Mail struct {
+	Sender *mail.Sender
+	// Suppressed knows who gets none.
+	Suppressed *suppress.Gate
+}
+
+// askAgain is when a mail is looked at again of which nobody could tell whether
+// it may go out.
+const askAgain = 5 * time.Second
+
+// Email sends a job's mail. All attempts at a job are the same mail: one
+// Message-ID, one Date. An address of which the server says that it does not
+// exist gets no more mail.
+func Email(m Mail) Binding {
 	return On(tasks.EmailSend, func(ctx context.Context, run *Run, e *tasks.Email) job.Outcome {
+		if s, blocked, err := m.Suppressed.Blocking(ctx, e.Rcpt, e.Category); err != nil {
+			return job.Outcome{Kind: job.OutcomeGivenBack, Message: fmt.Sprintf("asking whether the address is suppressed: %v", err), After: jittered(askAgain)}
+		} else if blocked {
+			return job.Outcome{Kind: job.OutcomeSuppressed, Message: s.String()}
+		}
 		pass, o, early := run.early(limit.OfRecipient(e.Rcpt))
 		if early {
 			return o
 		}
-		receipt, err := sender.Send(ctx, message(run, e), run.PointOfNoReturn)
+		receipt, err := m.Sender.Send(ctx, message(run, e), run.PointOfNoReturn)
 		if err != nil {
 			if o = mailOutcome(err); o.Kind == job.OutcomeRateLimited {
 				pass.Undo() // no provider had time for it
 			}
+			o.Effects = suppressing(run, e, err)
 			return o
 		}
 		o = job.Succeeded("%s: %s", receipt.Provider, receipt.Reply)
@@ -47,6 +68,21 @@ func message(run *Run, e *tasks.Email) mail.Message {
 		m.Attachments = append(m.Attachments, mail.Attachment{Name: a.Name, ContentType: a.ContentType, Content: a.Content})
 	}
 	return m
+}
+
+// suppressing is the effect of a refusal that blames the recipient's address.
+func suppressing(run *Run, e *tasks.Email, err error) []job.Effect {
+	var refused *mail.Error
+	if !errors.As(err, &refused) || !refused.BadAddress {
+		return nil
+	}
+	address, err := mail.Normalise(e.Rcpt)
+	if err != nil {
+		return nil
+	}
+	return []job.Effect{mail.Suppression{
+		Address: address, Reason: mail.Bounce, Job: string(run.Job.ID), Note: mail.Note(fmt.Sprintf("%d %s", refused.Code, refused.Reply)),
+	}}
 }
 
 // mailOutcome is the outcome of a mail that did not, or not surely, go out.

@@ -2,7 +2,9 @@ package work
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
@@ -33,7 +36,31 @@ func newSenderURL(t *testing.T, url string) *mail.Sender {
 
 func newMailRig(t *testing.T) (*rig, *testkit.SMTP) {
 	srv := testkit.NewSMTP(t)
-	return newRigOver(t, newStore(), done, Builtin(newSender(t, srv))...), srv
+	return newRigOver(t, newStore(), done, Builtin(mailOver(newSender(t, srv)))...), srv
+}
+
+// mailOver sends to everyone whom the list lets through.
+func mailOver(s *mail.Sender, list ...mail.Suppression) Mail {
+	return Mail{Sender: s, Suppressed: suppress.NewGate(&suppressions{all: list}, mail.Categories{Names: []string{"security"}})}
+}
+
+// suppressions is a list that is only read.
+type suppressions struct {
+	mail.Suppressions
+	all  []mail.Suppression
+	away atomic.Bool
+}
+
+func (s *suppressions) Find(_ context.Context, addresses ...string) (out []mail.Suppression, err error) {
+	if s.away.Load() {
+		return nil, errAway
+	}
+	for _, one := range s.all {
+		if slices.Contains(addresses, one.Address) {
+			out = append(out, one)
+		}
+	}
+	return out, nil
 }
 
 func welcome() tasks.Email {
@@ -106,7 +133,7 @@ func TestEmailFailover(t *testing.T) {
 	bad, good := testkit.NewSMTP(t), testkit.NewSMTP(t)
 	bad.On(testkit.SMTPAtMail, testkit.SMTPReplyAndClose(421, "4.3.2 going down"))
 	sender := newSenderURL(t, bad.URL()+"&name=bad&priority=1 "+good.URL()+"&name=good")
-	r := newRigOver(t, newStore(), done, Builtin(sender)...)
+	r := newRigOver(t, newStore(), done, Builtin(mailOver(sender))...)
 	task := r.accept(tasks.EmailSend.Type, welcome())
 	if v := r.Handle(t.Context(), task); !isAck(v) {
 		t.Fatalf("verdict %+v", v)

@@ -231,7 +231,7 @@ func TestTick(t *testing.T) {
 // TestTimetabled holds that every type of the built-in timetable has a handler.
 func TestTimetabled(t *testing.T) {
 	var names []string
-	for _, b := range append(Builtin(nil), Timetabled(nil, Housekeeping{}, nil)...) {
+	for _, b := range append(Builtin(Mail{}), Timetabled(nil, Housekeeping{}, nil)...) {
 		names = append(names, b.name)
 	}
 	for _, typ := range tasks.Builtin() {

@@ -145,7 +145,7 @@ func TestTurnWaits(t *testing.T) {
 func TestEmailWaitsForItsDomain(t *testing.T) {
 	server, smtp := testkit.Redis(t), testkit.NewSMTP(t)
 	r := newRig(t, done)
-	r.limited(server, "domain:example.org=1/h", done, Email(newSender(t, smtp)))
+	r.limited(server, "domain:example.org=1/h", done, Email(mailOver(newSender(t, smtp))))
 	to := func(address string) job.Task {
 		task := r.acceptMail(address)
 		r.Handle(t.Context(), task)
@@ -182,7 +182,7 @@ func TestEmailWaitsForAProvider(t *testing.T) {
 	}
 	t.Cleanup(sender.Close)
 	r := newRig(t, done)
-	r.limited(server, limits, done, Email(sender))
+	r.limited(server, limits, done, Email(mailOver(sender)))
 	first := r.acceptMail("ann@example.net")
 	if r.Handle(t.Context(), first); r.find(first.ID).State != job.Done {
 		t.Fatalf("the first mail is %+v", r.find(first.ID))

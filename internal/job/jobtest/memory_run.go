@@ -7,6 +7,7 @@ import (
 
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
 )
 
 // Claim implements job.Runner.
@@ -85,7 +86,9 @@ func (m *Memory) Settle(ctx context.Context, s job.Settlement) (job.Settled, err
 		return job.Settled{}, err
 	}
 	for _, e := range s.Effects {
-		if _, ok := e.(inbox.Notification); !ok {
+		switch e.(type) {
+		case inbox.Notification, mail.Suppression:
+		default:
 			return job.Settled{}, unknownEffect(e)
 		}
 	}
@@ -105,7 +108,9 @@ func (m *Memory) Settle(ctx context.Context, s job.Settlement) (job.Settled, err
 	m.write(j, []job.Event{event})
 	for _, e := range s.Effects {
 		m.effects = append(m.effects, e)
-		m.notify(e.(inbox.Notification), now)
+		if n, ok := e.(inbox.Notification); ok {
+			m.notify(n, now)
+		}
 	}
 	return settled(m.jobs[s.ID], now), nil
 }
