@@ -15,8 +15,10 @@ const (
 	reconcilePage   = 500
 	undispatchedAge = 2 * time.Second  // younger ones are on their way; with reconcileEvery it bounds how long after an outage of Redis the last of them goes
 	unclaimedAge    = 15 * time.Second // younger ones wait for a worker, or asynq's whole seconds
-	slowPages       = 4                // of what is due but not claimed, of each queue each time round
-	restorePages    = 10               // of all that waits, of each lost queue before the rest has its turn
+	lossAge         = 2 * time.Second  // the same for lossMemory after Redis lost tasks
+	lossMemory      = time.Minute
+	slowPages       = 4  // of what is due but not claimed, of each queue each time round
+	restorePages    = 10 // of all that waits, of each lost queue before the rest has its turn
 	purgeEvery      = time.Minute
 	purgePage       = 500
 )

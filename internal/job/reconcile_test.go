@@ -58,6 +58,7 @@ func again(id job.ID, n int) string { return job.Task{ID: id, Dispatch: n}.TaskI
 func TestReconcileSendsTheUndispatched(t *testing.T) {
 	r := newRig(t)
 	mender := job.NewReconciler(r.Service, "a", keep)
+	r.turn(t, mender) // Redis is new
 	id := r.accept(t, noop())
 	delayed := r.accept(t, job.Submission{Type: "noop", Delay: time.Hour})
 	r.turn(t, mender)
@@ -172,6 +173,49 @@ func TestReconcileAfterRedisLostItsTasks(t *testing.T) {
 	if _, lost, _ := r.redis.Lost(t.Context(), "default", ""); lost {
 		t.Error("the queue was restored and is lost still")
 	}
+}
+
+// TestReconcileFindsWhatWasLostUnnoted: a task that had arrived, of which that
+// was noted only after Redis was flushed and restored, would otherwise be
+// missed until its job is long due.
+func TestReconcileFindsWhatWasLostUnnoted(t *testing.T) {
+	r := newRig(t)
+	mender := job.NewReconciler(r.Service, "a", keep)
+	r.turn(t, mender)
+	id := r.accept(t, job.Submission{Type: "noop", Delay: time.Hour})
+	j := r.find(t, id)
+	arrived, err := r.redis.Dispatch(t.Context(), []job.Task{j.Task()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.redis.Flush()
+	r.turn(t, mender)
+	if err := r.store.MarkDispatched(t.Context(), arrived); err != nil {
+		t.Fatal(err)
+	}
+	r.turn(t, mender)
+	r.wantSent(t, string(id), string(id))
+	if n := len(r.redis.Tasks()); n != 1 {
+		t.Errorf("Redis knows %d tasks, want the one", n)
+	}
+}
+
+// TestReconcileFindsWhatEndedAfterALoss: a run that was under way when Redis
+// was flushed has no task any more that could come again.
+func TestReconcileFindsWhatEndedAfterALoss(t *testing.T) {
+	r := newRig(t)
+	mender := job.NewReconciler(r.Service, "a", keep)
+	id := r.accept(t, noop())
+	r.dispatched(t, id)
+	running := r.claim(t, id)
+	r.redis.Flush()
+	r.turn(t, mender)
+	r.settle(t, running, job.Outcome{Kind: job.OutcomeRateLimited, After: time.Second})
+	r.turn(t, mender)
+	r.wantSent(t, string(id)) // it is not due
+	r.store.Clock.Advance(4 * time.Second)
+	r.turn(t, mender)
+	r.wantSent(t, string(id), again(id, 2))
 }
 
 // hiccup is a Dispatcher whose next call takes only the first tasks.

@@ -24,6 +24,17 @@ type sweep struct {
 	lost     Cursor // through all that waits
 	restored int    // tasks sent so far
 	since    time.Time
+	mended   time.Time // when the last loss was made good
+}
+
+// late is for how long a due job may be unclaimed before it is looked for. A
+// run that was under way when Redis lost its task cannot have it brought again:
+// for a while after a loss such jobs are looked for at once.
+func (w *sweep) late() time.Duration {
+	if time.Since(w.mended) < lossMemory {
+		return lossAge
+	}
+	return unclaimedAge
 }
 
 func (r *Reconciler) sweepOf(queue string) *sweep {
@@ -69,7 +80,7 @@ func (r *Reconciler) restore(ctx context.Context) (more bool, err error) {
 		if w.restored > 0 {
 			r.log.Info("what redis had lost was sent again", "queue", queue, "tasks", w.restored, "took", time.Since(w.since))
 		}
-		w.mark = ""
+		w.mark, w.mended = "", time.Now()
 	}
 	return more, nil
 }
@@ -77,7 +88,9 @@ func (r *Reconciler) restore(ctx context.Context) (more bool, err error) {
 // resendLost sends the next pages of a queue's waiting jobs again that Redis
 // does not know, and says whether that was all. A task of which Redis has
 // nothing goes under its own name: SQL need not be written, and whoever is
-// late finds the task there already.
+// late finds the task there already. That makes it right to send also what is
+// not known to have arrived: it may have, with nobody having noted it before it
+// was lost.
 func (s *Service) resendLost(ctx context.Context, queue string, at *Cursor) (sent int, whole bool, err error) {
 	for range restorePages {
 		waiting, next, err := s.store.Unclaimed(ctx, queue, -1, *at, reconcilePage)
@@ -154,7 +167,7 @@ func (r *Reconciler) sweepDue(ctx context.Context) error {
 	for _, queue := range r.service.queues {
 		w := r.sweepOf(queue)
 		for n := 0; n < slowPages && w.mark == ""; n++ {
-			due, next, err := r.service.store.Unclaimed(ctx, queue, unclaimedAge, w.slow, reconcilePage)
+			due, next, err := r.service.store.Unclaimed(ctx, queue, w.late(), w.slow, reconcilePage)
 			if err != nil {
 				return err
 			}

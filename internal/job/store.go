@@ -89,10 +89,10 @@ type Mender interface {
 	DeadLeases(ctx context.Context, limit int) ([]ID, error)
 	// Overdue lists waiting jobs past their expiry.
 	Overdue(ctx context.Context, limit int) ([]ID, error)
-	// Unclaimed pages through the dispatched waiting jobs of a queue, by
-	// run_at and id, from behind the cursor; those that came due less than
-	// age ago are left out, and those that are not due yet too unless age is
-	// negative.
+	// Unclaimed pages through the waiting jobs of a queue, by run_at and id,
+	// from behind the cursor; those that came due less than age ago are left
+	// out, those that are not due yet, and those whose last dispatch is not
+	// known to have arrived. If age is negative it is all that wait.
 	Unclaimed(ctx context.Context, queue string, age time.Duration, after Cursor, limit int) ([]Task, Cursor, error)
 	// Lead takes or keeps the named lease for holder; false while another
 	// holds it.

@@ -79,15 +79,15 @@ func (s *Store) Unclaimed(ctx context.Context, queue string, age time.Duration, 
 	if after.ID != "" {
 		from, id = after.RunAt.UnixMilli(), string(after.ID)
 	}
-	due := ""
+	which := ""
 	args := []any{queue, from, id}
 	if age >= 0 {
-		due = "AND run_at <= {now} - ?"
+		which = "AND run_at <= {now} - ? AND dispatched"
 		args = append(args, age.Milliseconds())
 	}
 	out, err := s.tasks(ctx, "listing unclaimed jobs", `
 		SELECT `+taskColumns+` FROM jobs
-		WHERE state = 'waiting' AND queue = ? AND (run_at, id) > (?, ?) `+due+` AND dispatched
+		WHERE state = 'waiting' AND queue = ? AND (run_at, id) > (?, ?) `+which+`
 		ORDER BY run_at, id LIMIT ?`, append(args, limit)...)
 	if len(out) > 0 {
 		last := out[len(out)-1]

@@ -62,13 +62,13 @@ var mendScenarios = []scenario{
 		later := s.accept(func(n *job.New) { n.Delay = time.Hour })
 		elsewhere := s.accept(func(n *job.New) { n.Queue = "email" })
 		s.dispatched(old, soon, later, elsewhere)
-		s.accept() // not known to have arrived
+		unknown := s.accept() // not known to have arrived
 		s.claim(s.accept())
 		s.finish(done())
 		s.clock.Advance(time.Minute + slack)
 		s.wantIDs("unclaimed", s.unclaimed("default", 30*time.Second, 100), old)
 		s.wantIDs("unclaimed of any age", s.unclaimed("default", 0, 100), old, soon)
-		s.wantIDs("unclaimed, due or not", s.unclaimed("default", -1, 100), old, soon, later)
+		s.wantIDs("all that wait", s.unclaimed("default", -1, 100), old, soon, later, unknown)
 		s.wantIDs("unclaimed of another queue", s.unclaimed("email", -1, 100), elsewhere)
 		s.wantIDs("unclaimed of no queue", s.unclaimed("none", -1, 100))
 	}},

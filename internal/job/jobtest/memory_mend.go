@@ -77,8 +77,8 @@ func (m *Memory) Unclaimed(ctx context.Context, queue string, age time.Duration,
 		return cmp.Or(at.Compare(c.RunAt), cmp.Compare(id, c.ID))
 	}
 	found := m.where(func(j *job.Job) bool {
-		return j.State == job.Waiting && j.Dispatched && j.Queue == queue &&
-			(age < 0 || !j.RunAt.After(now.Add(-age))) && order(j.RunAt, j.ID, after) > 0
+		return j.State == job.Waiting && j.Queue == queue &&
+			(age < 0 || j.Dispatched && !j.RunAt.After(now.Add(-age))) && order(j.RunAt, j.ID, after) > 0
 	})
 	slices.SortFunc(found, func(a, b *job.Job) int {
 		return order(a.RunAt, a.ID, job.Cursor{RunAt: b.RunAt, ID: b.ID})
