@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -20,46 +18,14 @@ const (
 	lostFlights = 2
 )
 
-// parcel is a task on its way from asynq's client to a flight.
-type parcel struct {
-	due   dueTime // 0 for at once
-	calls []*call
-}
-
-// parcelKey is the context's key of a *parcel.
-type parcelKey struct{}
-
-// collecting is the client that asynq's client gets: what asynq would send one
-// by one is put into the parcel of the call's context, as if it had been
-// carried out.
-type collecting struct {
-	redis.UniversalClient
-	ops map[string]op
-}
-
-func (c collecting) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	p, ok := ctx.Value(parcelKey{}).(*parcel)
-	op := c.ops[sha]
-	if !ok || op != opEnqueue && op != opSchedule {
-		return c.UniversalClient.EvalSha(ctx, sha, keys, args...)
-	}
-	if op == opSchedule {
-		args[1] = p.due.score() // asynq has cut the fraction off
-	} else {
-		p.due = 0 // it was due by the time that asynq looked
-	}
-	p.calls = append(p.calls, &call{op: op, sha: sha, keys: keys, args: args})
-	return answer(ctx, int64(1), nil)
-}
-
 // ship sends tasks in flights of many, each with its own outcome.
 func (c *Client) ship(ctx context.Context, ts []job.Task) ([]job.Task, error) {
 	arrived := make([]job.Task, 0, len(ts))
 	var first error
 	failed := 0
 	for chunk := range slices.Chunk(ts, shipment) {
-		there, err := c.fly(ctx, chunk)
-		arrived = append(arrived, there...)
+		there, err := c.fly(ctx, chunk, arrived)
+		arrived = there
 		if err == nil {
 			continue
 		}
@@ -76,31 +42,24 @@ func (c *Client) ship(ctx context.Context, ts []job.Task) ([]job.Task, error) {
 	return arrived, job.Wrap(job.CodeTemporary, first, "%d of %d tasks did not reach Redis", len(ts)-len(arrived), len(ts))
 }
 
-// fly sends the tasks in one flight and returns those that have arrived. One
+// fly sends the tasks in one flight and appends those that have arrived. One
 // that was there already has: Redis answers 0 for it.
-func (c *Client) fly(ctx context.Context, ts []job.Task) (arrived []job.Task, err error) {
+func (c *Client) fly(ctx context.Context, ts, arrived []job.Task) ([]job.Task, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return arrived, context.Cause(ctx)
 	}
 	var n nudges
-	calls := make([]*call, 0, len(ts))
-	for _, t := range ts {
-		p := &parcel{due: dueAt(t.RunAt)}
-		if err := c.enqueue(context.WithValue(ctx, parcelKey{}, p), t); err != nil {
-			return nil, err
+	calls := make([]*call, len(ts))
+	for i, t := range ts {
+		if err := c.tell(ctx, t.Queue); err != nil {
+			return arrived, err
 		}
-		if len(p.calls) != 1 {
-			return nil, fmt.Errorf("enqueueing a task for queue %s: asynq sent %d commands", t.Queue, len(p.calls))
-		}
-		calls = append(calls, p.calls[0])
-		if p.due != 0 { // the others wake a worker by themselves
-			n.delays(t.Queue, stateScheduled, p.due)
-		}
+		calls[i] = c.call(t, &n)
 	}
 	if err := c.pipe.send(ctx, n, calls...); err != nil {
-		return nil, fmt.Errorf("enqueueing %d tasks: %w", len(ts), err)
+		return arrived, fmt.Errorf("enqueueing %d tasks: %w", len(ts), err)
 	}
-	arrived = make([]job.Task, 0, len(ts))
+	var err error
 	for i, call := range calls {
 		if call.err != nil {
 			err = fmt.Errorf("enqueueing a task for queue %s: %w", ts[i].Queue, call.err)
@@ -109,6 +68,35 @@ func (c *Client) fly(ctx context.Context, ts []job.Task) (arrived []job.Task, er
 		arrived = append(arrived, ts[i])
 	}
 	return arrived, err
+}
+
+// call is what puts a task into its queue, or to those that wait for their time
+// and then with a nudge. The others wake a worker by themselves.
+func (c *Client) call(t job.Task, n *nudges) *call {
+	m := c.message(t)
+	if !comesLater(t) {
+		return &call{op: opEnqueue, queue: m.queue, args: []any{m.encode(), m.id}}
+	}
+	due := dueAt(t.RunAt)
+	n.delays(m.queue, stateScheduled, due)
+	return &call{
+		op: opSchedule, sha: c.later,
+		keys: []string{taskKey(m.queue, m.id), queueKey(m.queue, stateScheduled)},
+		args: []any{m.encode(), due.score(), m.id},
+	}
+}
+
+// tell adds a queue to those that asynq knows, before its first task, as asynq's
+// client does.
+func (c *Client) tell(ctx context.Context, queue string) error {
+	if _, told := c.told.Load(queue); told {
+		return nil
+	}
+	if err := c.rdb.SAdd(ctx, allQueues, queue).Err(); err != nil {
+		return fmt.Errorf("telling asynq of queue %s: %w", queue, err)
+	}
+	c.told.Store(queue, true)
+	return nil
 }
 
 // dueScore is when a delayed task is due, by Redis; false if it is not delayed

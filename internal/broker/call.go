@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -15,6 +16,8 @@ type call struct {
 	sha  string
 	keys []string
 	args []any
+
+	queue string // of opEnqueue, whose args are the message and the task's id
 
 	val any
 	err error
@@ -45,16 +48,17 @@ const foldSize = 256
 // KEYS[2] asynq:{queue}:paused
 // KEYS[3] postrider:{queue}:wake
 // ARGV[1] asynq:{queue}:t:
-// ARGV[2…] message, task id, Unix time in nanoseconds; of each task
+// ARGV[2] Unix time in nanoseconds
+// ARGV[3…] message, task id; of each task
 // Returns for each task 1, or 0 if there is one by that id.
 var enqueueManyScript = newScript(`
 local out, ids = {}, {}
-for i = 2, #ARGV, 3 do
+for i = 3, #ARGV, 2 do
 	local key = ARGV[1] .. ARGV[i + 1]
 	if redis.call("EXISTS", key) == 1 then
 		out[#out + 1] = 0
 	else
-		redis.call("HSET", key, "msg", ARGV[i], "state", "pending", "pending_since", ARGV[i + 2])
+		redis.call("HSET", key, "msg", ARGV[i], "state", "pending", "pending_since", ARGV[2])
 		ids[#ids + 1] = ARGV[i + 1]
 		out[#out + 1] = 1
 	end
@@ -120,7 +124,7 @@ func fold(ctx context.Context, calls []*call) []sending {
 		kind := ""
 		switch c.op {
 		case opEnqueue:
-			kind = c.keys[1]
+			kind = c.queue
 		case opDone:
 			kind = c.keys[3]
 		default:
@@ -145,13 +149,12 @@ func plainCmd(ctx context.Context, c *call) *redis.Cmd {
 func foldedCmd(ctx context.Context, calls []*call) *redis.Cmd {
 	first := calls[0]
 	if first.op == opEnqueue {
-		queue := queueOf(first.keys[0])
-		args := make([]any, 0, 1+3*len(calls))
-		args = append(args, taskKey(queue, ""))
+		args := make([]any, 0, 2+2*len(calls))
+		args = append(args, taskKey(first.queue, ""), time.Now().UnixNano())
 		for _, c := range calls {
 			args = append(args, c.args...)
 		}
-		return scriptCmd(ctx, enqueueManyScript.Hash(), wakeKeys(queue), args...)
+		return scriptCmd(ctx, enqueueManyScript.Hash(), wakeKeys(first.queue), args...)
 	}
 	args := make([]any, 0, 3+len(calls))
 	args = append(args, first.args[1], first.args[2], taskKey(queueOf(first.keys[0]), ""))

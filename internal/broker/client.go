@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,8 +48,10 @@ type Options struct {
 // client is its owner's to close.
 type Client struct {
 	rdb    redis.UniversalClient
-	asynq  *asynq.Client
-	pipe   *coalescer // nil in plain mode
+	asynq  *asynq.Client // of plain mode
+	pipe   *coalescer    // nil in plain mode
+	later  string        // the SHA-1 of asynq's script for delayed tasks
+	told   sync.Map      // queues that asynq was told of, by name
 	queues []string
 	types  *tasks.Catalogue
 	margin time.Duration
@@ -63,8 +64,7 @@ var _ job.Dispatcher = (*Client)(nil)
 func NewClient(o Options) *Client {
 	c := &Client{rdb: o.Redis, queues: o.Queues.Names(), types: o.Types, margin: o.Margin, log: component(o.Log)}
 	if contract := asynqContract(); !o.Plain && contract.kept(c.log) {
-		c.pipe = newCoalescer(o.Redis, contract.texts)
-		c.asynq = asynq.NewClientFromRedisClient(collecting{o.Redis, contract.ops})
+		c.pipe, c.later = newCoalescer(o.Redis, contract.texts), contract.schedule
 	} else {
 		c.asynq = asynq.NewClientFromRedisClient(o.Redis)
 	}
@@ -115,43 +115,27 @@ func (c *Client) Dispatch(ctx context.Context, ts []job.Task) ([]job.Task, error
 	return arrived, job.Wrap(job.CodeTemporary, cause, "%d of %d tasks did not reach Redis", len(ts)-len(arrived), len(ts))
 }
 
-// enqueue sends one task; one that is there already is as good as sent.
-//
-// No Retention: a finished task would cost Redis some 500 bytes for as long as
-// asynq kept it, at thousands a second, and keep its TaskID taken. What became
-// of a job is in SQL.
+// enqueue sends one task in plain mode; one that is there already is as good as
+// sent.
 func (c *Client) enqueue(ctx context.Context, t job.Task) error {
-	typ := typeOf(c.types, t.Type)
-	opts := []asynq.Option{
-		asynq.TaskID(t.TaskID()), asynq.Queue(t.Queue),
-		// asynq takes a Timeout below one second for none and cuts fractions off.
-		asynq.Timeout((typ.Deadline + c.margin + time.Second - 1).Truncate(time.Second)),
+	task, opts := c.message(t).forAsynq()
+	if comesLater(t) {
+		opts = append(opts, asynq.ProcessAt(wholeSecond(t.RunAt)))
 	}
-	now := time.Now()
-	var payload []byte
-	if t.Dispatch == 0 {
-		payload = t.Payload
-		// One more than asynq would need: at Retried >= MaxRetry it archives
-		// without asking whether that was a failure, and a job that was only
-		// rate-limited on its last attempt would be over. The server ends it
-		// when its attempts are used up.
-		opts = append(opts, asynq.MaxRetry(typ.MaxAttempts))
-	} else {
-		opts = append(opts, asynq.MaxRetry(math.MaxInt32))
-		now = now.Add(skew)
-	}
-	if t.RunAt.After(now) {
-		at := wholeSecond(t.RunAt)
-		if c.pipe != nil {
-			at = t.RunAt
-		}
-		opts = append(opts, asynq.ProcessAt(at))
-	}
-	_, err := c.asynq.EnqueueContext(ctx, asynq.NewTask(t.Type, payload), opts...)
+	_, err := c.asynq.EnqueueContext(ctx, task, opts...)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return fmt.Errorf("enqueueing a task for queue %s: %w", t.Queue, err)
 	}
 	return nil
+}
+
+// comesLater reports whether a task is to wait for its time.
+func comesLater(t job.Task) bool {
+	now := time.Now()
+	if t.Dispatch != 0 {
+		now = now.Add(skew)
+	}
+	return t.RunAt.After(now)
 }
 
 // Withdraw implements job.Dispatcher.

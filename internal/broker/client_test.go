@@ -96,9 +96,9 @@ func TestDispatchTenThousand(t *testing.T) {
 	if slices.Contains(r.look(ts...), job.Absent) {
 		t.Error("not all of 10,000 are known")
 	}
-	r.Withdraw(bound(t), ts[:500])
-	if found := r.look(ts...); slices.Contains(found[:500], job.Known) || slices.Contains(found[500:], job.Absent) {
-		t.Error("500 were withdrawn, and others are absent")
+	r.Withdraw(bound(t), ts[:50])
+	if found := r.look(ts...); slices.Contains(found[:50], job.Known) || slices.Contains(found[50:], job.Absent) {
+		t.Error("50 were withdrawn, and others are absent")
 	}
 	if arrived, err := r.Dispatch(bound(t), nil); err != nil || len(arrived) != 0 {
 		t.Errorf("dispatching none: %v, %v", arrived, err)

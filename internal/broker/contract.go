@@ -1,12 +1,14 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -52,19 +54,27 @@ var knownScripts = map[string]shape{
 	"522b1a6ae66fe79ea2f24a9af58798ab71879035": {opForward, 2, 4},
 }
 
+// knownMessages are written by asynq as we write them: with all fields, and with
+// as few as a durable task has.
+var knownMessages = []message{
+	{typ: "known:full", id: "a", queue: "default", payload: []byte(`{"to":"a@example.com"}`), retry: 3, timeout: 90 * time.Minute},
+	{typ: "known:bare", id: "b~1", queue: "bulk", retry: math.MaxInt32, timeout: time.Second},
+}
+
 // rehearsalLimit bounds a rehearsal, which takes some milliseconds.
 const rehearsalLimit = 5 * time.Second
 
 // contract is what asynq was seen to do.
 type contract struct {
-	ops   map[string]op     // by a script's SHA-1
-	texts map[string]string // of all scripts that the layer sends, by SHA-1
-	err   error             // why the layer cannot be used
-	told  sync.Once
+	ops      map[string]op     // by a script's SHA-1
+	schedule string            // the SHA-1 of opSchedule's
+	texts    map[string]string // of all scripts that the layer sends, by SHA-1
+	err      error             // why the layer cannot be used
+	told     sync.Once
 }
 
 // asynqContract is that of the asynq that this program was built with.
-var asynqContract = sync.OnceValue(func() *contract { return rehearse(knownScripts, rehearsalLimit) })
+var asynqContract = sync.OnceValue(func() *contract { return rehearse(knownScripts, knownMessages, rehearsalLimit) })
 
 // kept reports whether asynq is as the layer needs it. That it is not is
 // logged once.
@@ -80,9 +90,9 @@ func (c *contract) kept(log *slog.Logger) bool {
 
 // rehearse lets asynq enqueue, delay, forward, fetch, acknowledge, retry and
 // archive tasks on a stage instead of Redis, and compares the scripts that it
-// sends with the known ones. asynq's scripts are private; what it sends is
-// what counts anyway.
-func rehearse(known map[string]shape, limit time.Duration) *contract {
+// sends with the known ones, and the messages with our own. asynq's scripts are
+// private; what it sends is what counts anyway.
+func rehearse(known map[string]shape, messages []message, limit time.Duration) *contract {
 	s := &stage{known: known, seen: map[op]bool{}, texts: map[string]string{}, full: make(chan struct{})}
 	nowhere := redis.NewClient(&redis.Options{
 		Dialer:     func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("a rehearsal") },
@@ -94,11 +104,14 @@ func rehearse(known map[string]shape, limit time.Duration) *contract {
 	c := &contract{ops: map[string]op{}, texts: s.texts}
 	for sha, script := range known {
 		c.ops[sha] = script.op
+		if script.op == opSchedule {
+			c.schedule = sha
+		}
 	}
 	for _, script := range ownScripts {
 		c.texts[script.Hash()] = script.text
 	}
-	if err := s.play(limit); err != nil {
+	if err := s.play(messages, limit); err != nil {
 		c.err = fmt.Errorf("rehearsing with asynq: %w", err)
 	}
 	return c
@@ -117,7 +130,7 @@ type stage struct {
 	strange error
 }
 
-func (s *stage) play(limit time.Duration) error {
+func (s *stage) play(messages []message, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	client := asynq.NewClientFromRedisClient(s)
@@ -130,6 +143,15 @@ func (s *stage) play(limit time.Duration) error {
 	} {
 		if _, err := client.EnqueueContext(ctx, asynq.NewTask(name, nil), opts...); err != nil {
 			return fmt.Errorf("enqueueing: %w", err)
+		}
+	}
+	for _, m := range messages {
+		task, opts := m.forAsynq()
+		if _, err := client.EnqueueContext(ctx, task, opts...); err != nil {
+			return fmt.Errorf("enqueueing a message: %w", err)
+		}
+		if last := s.tasks[len(s.tasks)-1]; !bytes.Equal(last, m.encode()) {
+			return fmt.Errorf("it writes the message of a task of type %s in another way", m.typ)
 		}
 	}
 	server := asynq.NewServerFromRedisClient(s, asynq.Config{

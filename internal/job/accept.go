@@ -172,10 +172,15 @@ func (s *Service) dispatchAccepted(ctx context.Context, news []New, errs []error
 		return
 	}
 	arrived, err := s.disp.Dispatch(ctx, direct)
+	for _, t := range arrived {
+		s.count.accepted.WithLabelValues(t.Type, t.Queue).Inc()
+	}
+	if len(arrived) == len(direct) {
+		return
+	}
 	there := make(map[ID]bool, len(arrived))
 	for _, t := range arrived {
 		there[t.ID] = true
-		s.count.accepted.WithLabelValues(t.Type, t.Queue).Inc()
 	}
 	for _, i := range ephemeral {
 		if !there[news[i].ID] {
