@@ -24,11 +24,17 @@ type coalescer struct {
 	rdb   redis.UniversalClient
 	texts map[string]string // of the scripts, by SHA-1
 	also  companion         // may be nil
+	wait  time.Duration     // boarding
 	turn  sync.Mutex        // held by the flight that is under way
 
 	mu   sync.Mutex
 	open *flight // that may still be joined
 }
+
+// boarding is how long a flight that could leave waits at most for calls that are
+// expected. They come when goroutines that are ready have run, so that it ends
+// the wait on a machine that has no time for them.
+const boarding = 2 * time.Millisecond
 
 // flight is one pipeline.
 type flight struct {
@@ -44,10 +50,13 @@ type companion interface {
 	board(flying []*call) *call
 	// landed tells that the call was answered.
 	landed(*call)
+	// expected returns what is closed when no more calls are to be expected at
+	// once; nil if that is so now.
+	expected() <-chan struct{}
 }
 
 func newCoalescer(rdb redis.UniversalClient, texts map[string]string) *coalescer {
-	return &coalescer{rdb: rdb, texts: texts}
+	return &coalescer{rdb: rdb, texts: texts, wait: boarding}
 }
 
 // send returns when the calls are answered, each with its own result, or
@@ -96,7 +105,7 @@ func (c *coalescer) lead(f *flight) {
 	defer close(f.landed)
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	runtime.Gosched() // who is about to come aboard does so now
+	c.board()
 	c.mu.Lock()
 	if c.open == f {
 		c.open = nil
@@ -119,6 +128,21 @@ func (c *coalescer) lead(f *flight) {
 	for _, s := range sendings {
 		s.settle()
 	}
+}
+
+// board gives who is about to come aboard the time to do so.
+func (c *coalescer) board() {
+	if c.also != nil {
+		if expected := c.also.expected(); expected != nil {
+			enough := time.NewTimer(c.wait)
+			defer enough.Stop()
+			select {
+			case <-expected:
+			case <-enough.C:
+			}
+		}
+	}
+	runtime.Gosched()
 }
 
 // run sends scripts to where their keys are and waits for the answers. None is

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/testkit"
@@ -101,6 +102,42 @@ func TestCoalesced(t *testing.T) {
 			t.Errorf("task %d did not arrive", i)
 		}
 	}
+}
+
+// crowd is a companion who expects more calls.
+type crowd struct{ over chan struct{} }
+
+func (c crowd) expected() <-chan struct{} { return c.over }
+func (crowd) board([]*call) *call         { return nil }
+func (crowd) landed(*call)                {}
+
+// TestBoarding: a flight waits for calls that are expected, but not for ever.
+func TestBoarding(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	r.dispatch(durable()) // asynq is told of the queue once
+	c := crowd{make(chan struct{})}
+	r.pipe.also, r.pipe.wait = c, patience
+	before := r.scripts()
+	done := make(chan error, 3)
+	for range cap(done) {
+		go func() {
+			_, err := r.Dispatch(bound(t), []job.Task{durable()})
+			done <- err
+		}()
+	}
+	r.aboard(cap(done))
+	close(c.over)
+	for range cap(done) {
+		if err := next(t, done); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := r.scripts() - before; n != 1 {
+		t.Errorf("%d scripts carried 3 tasks", n)
+	}
+	r.pipe.also, r.pipe.wait = crowd{make(chan struct{})}, time.Millisecond
+	r.dispatch(durable())
 }
 
 // TestBulk: ten thousand tasks in few round trips; a task that is there twice

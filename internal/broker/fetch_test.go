@@ -124,6 +124,36 @@ func TestFetchedTaskIsGone(t *testing.T) {
 	}
 }
 
+// TestBeginning: tasks are about to begin from their fetch until their handlers
+// are called or they are given up.
+func TestBeginning(t *testing.T) {
+	s := newSlots(3)
+	if s.beginning() != nil {
+		t.Error("without a task something begins")
+	}
+	s.buffered(2)
+	begun := s.beginning()
+	s.hand("a")
+	s.buffered(1)
+	s.begin("a")
+	s.hand("b")
+	s.buffered(0)
+	select {
+	case <-begun:
+		t.Error("all have begun, though one was only handed out")
+	default:
+	}
+	s.leave("b")
+	select {
+	case <-begun:
+	default:
+		t.Error("they have not begun")
+	}
+	if s.beginning() != nil {
+		t.Error("something begins still")
+	}
+}
+
 func TestSlots(t *testing.T) {
 	s := newSlots(3)
 	at := time.Now().Add(time.Hour)

@@ -110,6 +110,7 @@ func (f *fetcher) take() (string, bool) {
 	t := f.buffer[0]
 	f.buffer = f.buffer[1:]
 	f.slots.hand(t.id)
+	f.slots.buffered(len(f.buffer))
 	return t.msg, true
 }
 
@@ -145,6 +146,12 @@ func (r *request) await(ctx context.Context) error {
 		return fmt.Errorf("waiting for fetched tasks: %w", context.Cause(ctx))
 	}
 }
+
+// expected implements companion: a batch's first acknowledgement waits for the
+// others' handlers to have been called. Those that are short travel with it, where
+// a flight for each of the first few would keep the others waiting and cost Redis
+// and us as much as one for all.
+func (f *fetcher) expected() <-chan struct{} { return f.slots.beginning() }
 
 // board implements companion: it fetches when asynq waits for a task, and ahead
 // of that, as long as the queue has more than is asked for, as many as there
@@ -216,6 +223,7 @@ func (f *fetcher) land(c *call, val any, err error) {
 		msg, _ := pair[1].(string)
 		f.buffer = append(f.buffer, fetched{id, msg, r.at})
 	}
+	f.slots.buffered(len(f.buffer))
 }
 
 // fetch asks for at most n tasks and waits for the answer; none may be under
@@ -276,6 +284,7 @@ func (f *fetcher) giveBack(ctx context.Context) {
 	f.mu.Lock()
 	tasks := f.buffer
 	f.buffer = nil
+	f.slots.buffered(0)
 	f.mu.Unlock()
 	if len(tasks) == 0 {
 		return

@@ -20,9 +20,12 @@ type slots struct {
 	most  int           // tasks in asynq's hands, asynq's own concurrency
 	freed chan struct{} // holds one when a slot was freed
 
-	mu    sync.Mutex
-	taken map[string]*slot // by task id, until the acknowledgement was answered
-	busy  int              // of them, those at work
+	mu      sync.Mutex
+	taken   map[string]*slot // by task id, until the acknowledgement was answered
+	busy    int              // of them, those at work
+	handed  int              // of those, the ones whose handler was not called yet
+	waiting int              // tasks that were fetched and not handed to asynq yet
+	begun   chan struct{}    // closed when there are none of both; nil while nobody waits for it
 }
 
 type slot struct {
@@ -100,6 +103,10 @@ func (s *slots) room() bool {
 
 // turn brings a slot into a later state; s.mu is held.
 func (s *slots) turn(t *slot, state slotState) {
+	if t.state == slotHanded && state != slotHanded {
+		s.handed--
+		s.tellBegun()
+	}
 	if t.state.busy() && !state.busy() {
 		s.busy--
 		put(s.freed)
@@ -122,6 +129,37 @@ func (s *slots) hand(id string) {
 	s.drop(id) // it may have been here before
 	s.taken[id] = &slot{since: time.Now()}
 	s.busy++
+	s.handed++
+}
+
+// buffered notes how many tasks were fetched and not handed to asynq yet.
+func (s *slots) buffered(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = n
+	s.tellBegun()
+}
+
+// beginning is nil when the handlers of all tasks that were fetched have been
+// called, and else a channel that is closed when that is so.
+func (s *slots) beginning() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.handed+s.waiting == 0 {
+		return nil
+	}
+	if s.begun == nil {
+		s.begun = make(chan struct{})
+	}
+	return s.begun
+}
+
+// tellBegun tells who waits for it; s.mu is held.
+func (s *slots) tellBegun() {
+	if s.begun != nil && s.handed+s.waiting == 0 {
+		close(s.begun)
+		s.begun = nil
+	}
 }
 
 // begin notes that the task's handler was called.
