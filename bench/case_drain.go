@@ -61,10 +61,13 @@ func distant(s sizes) benchCase {
 	}
 }
 
-// backlog asks whether a job costs more the more of them wait.
+// backlog asks whether a job costs more the more of them wait. The small backlogs
+// are drained whole, the first of them again and again, since it is over before a
+// clock can tell. Of the largest it takes the first jobs, as many as the one
+// before has, behind which most still wait.
 func backlog(s sizes) benchCase {
 	c := benchCase{
-		name: "backlog", about: fmt.Sprintf("drain backlogs of %v no-op jobs, concurrency 100", s.backlog),
+		name: "backlog", about: fmt.Sprintf("drain backlogs of %v no-op jobs, of the last the first %d, concurrency 100", s.backlog, s.enough()),
 		contestants: []contestant{postrider, plainAsynq, bullmqQueue, beeQueueQueue},
 	}
 	for _, n := range s.backlog {
@@ -86,15 +89,15 @@ func backlog(s sizes) benchCase {
 		defer w.close()
 		var figures []float64
 		for _, n := range s.backlog {
-			// A small one is over before a clock can tell: it is drained often.
+			measured := min(n, s.enough())
 			var jobs int
 			var took time.Duration
-			for jobs == 0 || jobs < s.backlog[1]/5 {
-				t, err := w.drain(ctx, n)
+			for jobs == 0 || jobs < s.enough()/5 {
+				d, err := w.drain(ctx, n, measured)
 				if err != nil {
 					return nil, err
 				}
-				jobs, took = jobs+n, took+t
+				jobs, took = jobs+d.jobs, took+d.took
 			}
 			figures = append(figures, float64(jobs)/took.Seconds())
 		}
@@ -102,6 +105,9 @@ func backlog(s sizes) benchCase {
 	}
 	return c
 }
+
+// enough is how many jobs of a backlog are measured at most.
+func (s sizes) enough() int { return s.backlog[len(s.backlog)-2] }
 
 // drainOnce sets up, drains and returns jobs a second; far is the address that
 // the workers know Redis by, if not its own.
@@ -119,9 +125,9 @@ func (b *bench) drainOnce(ctx context.Context, c contestant, size crewSize, jobs
 		return nil, err
 	}
 	defer w.close()
-	took, err := w.drain(ctx, jobs)
+	d, err := w.drain(ctx, jobs, jobs)
 	if err != nil {
 		return nil, err
 	}
-	return []float64{float64(jobs) / took.Seconds()}, w.close()
+	return []float64{float64(d.jobs) / d.took.Seconds()}, w.close()
 }

@@ -14,10 +14,11 @@ import (
 var punctual = []contestant{postrider, postriderPostgres, plainAsynq, bullmqQueue, beeQueueQueue}
 
 // pickup is how long a job waits on an idle queue. The gaps between the jobs are
-// random, so that none of them is in step with a queue that polls.
+// random, and for one that polls as long as its interval, so that the jobs are
+// not in step with it. It needs fewer: its times spread evenly over the interval.
 func pickup(s sizes) benchCase {
 	return benchCase{
-		name: "pickup", about: fmt.Sprintf("from the call to the handler's start on an idle queue, %d jobs", s.pickups),
+		name: "pickup", about: fmt.Sprintf("from the call to the handler's start on an idle queue, %d jobs (%d where it polls)", s.pickups, s.polled),
 		rows: []row{
 			{Name: "pickup, p50", Unit: "ms", Less: true, Goals: []goal{{ours, bullmq, 0.5}}},
 			{Name: "pickup, p99", Unit: "ms", Less: true, Goals: []goal{{ours, bullmq, 0.5}}},
@@ -29,9 +30,13 @@ func pickup(s sizes) benchCase {
 				return nil, err
 			}
 			defer w.close()
-			for i := range s.pickups {
-				gap := time.Duration(20+rand.IntN(s.gapMS)) * time.Millisecond
-				if err := sleep(ctx, gap); err != nil {
+			samples, longest := s.pickups, s.gapMS
+			if c.polls {
+				samples, longest = s.polled, s.pollMS
+			}
+			for i := range samples {
+				gap := 20 + rand.IntN(longest)
+				if err := sleep(ctx, time.Duration(gap)*time.Millisecond); err != nil {
 					return nil, err
 				}
 				if err := w.adder.Do(ctx, "add", map[string]any{"jobs": 1}, nil); err != nil {

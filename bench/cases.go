@@ -8,12 +8,15 @@ import (
 // sizes are how much a case does.
 type sizes struct {
 	one, callers, bulk int // jobs to enqueue in each way
-	warm, warmDurable  int // jobs that a crew does before it is measured
+	warm               int // jobs that a crew does before it is measured
+	warmNode           int // the same in Node, whose compiler needs some thousands
+	warmDurable        int // the same out of SQL, where each takes longer
 	drain              int // jobs to drain
 	distant            int // jobs to drain from afar
 	durable            int // jobs to drain out of SQL
 	backlog            []int
 	pickups, gapMS     int // samples, and the most milliseconds between them
+	polled, pollMS     int // the same of those that look into an idle queue now and then
 	delayed            int
 	delayMS            float64
 	memory             int
@@ -23,20 +26,21 @@ type sizes struct {
 
 var (
 	full = sizes{
-		one: 5_000, callers: 50_000, bulk: 100_000, warm: 10_000, warmDurable: 1_000, drain: 50_000, distant: 20_000, durable: 20_000,
-		backlog: []int{1_000, 100_000, 1_000_000}, pickups: 50, gapMS: 1_000, delayed: 1_000, delayMS: 2_000,
+		one: 5_000, callers: 50_000, bulk: 100_000, warm: 2_000, warmNode: 10_000, warmDurable: 1_000, drain: 50_000, distant: 20_000, durable: 20_000,
+		backlog: []int{1_000, 100_000, 1_000_000}, pickups: 150, gapMS: 80, polled: 15, pollMS: 1_000, delayed: 1_000, delayMS: 2_000,
 		memory: 20_000, httpSeconds: 5, mails: 3_000,
 	}
 	small = sizes{
-		one: 100, callers: 500, bulk: 1_000, warm: 50, warmDurable: 50, drain: 500, distant: 300, durable: 300,
-		backlog: []int{100, 1_000}, pickups: 5, gapMS: 100, delayed: 50, delayMS: 300,
+		one: 100, callers: 500, bulk: 1_000, warm: 50, warmNode: 50, warmDurable: 50, drain: 500, distant: 300, durable: 300,
+		backlog: []int{100, 1_000}, pickups: 5, gapMS: 50, polled: 2, pollMS: 100, delayed: 50, delayMS: 300,
 		memory: 500, httpSeconds: 0.5, mails: 60,
 	}
 )
 
-// share is so much of what s counts; what it times stays.
+// share is so much of what s counts; what it times stays, and so do the samples
+// of pickup, of which a percentile needs all.
 func (s sizes) share(of float64) sizes {
-	for _, n := range []*int{&s.one, &s.callers, &s.bulk, &s.drain, &s.distant, &s.durable, &s.pickups, &s.delayed, &s.memory, &s.mails} {
+	for _, n := range []*int{&s.one, &s.callers, &s.bulk, &s.drain, &s.distant, &s.durable, &s.delayed, &s.memory, &s.mails} {
 		*n = max(int(float64(*n)*of), 50)
 	}
 	s.backlog = slices.Clone(s.backlog)
@@ -77,6 +81,8 @@ type contestant struct {
 	kind string // of a Go program; empty for a Node program
 	node string // its file in peers/
 	sql  string // postgres, sqlite or none
+	// polls says that it looks into an idle queue about once a second.
+	polls bool
 }
 
 // The names in the table.
@@ -97,7 +103,7 @@ var (
 	postrider         = contestant{name: ours, kind: "postrider"}
 	postriderPostgres = contestant{name: oursPG, kind: "postrider-durable", sql: "postgres"}
 	postriderSQLite   = contestant{name: oursSQLite, kind: "postrider-durable", sql: "sqlite"}
-	plainAsynq        = contestant{name: asynq, kind: "asynq"}
+	plainAsynq        = contestant{name: asynq, kind: "asynq", polls: true}
 	bullmqQueue       = contestant{name: bullmq, node: "bullmq-queue.mjs"}
 	beeQueueQueue     = contestant{name: beeQueue, node: "bee-queue.mjs"}
 	riverQueue        = contestant{name: river, kind: "river", sql: "postgres"}
@@ -106,11 +112,13 @@ var (
 // single says that one process has to put jobs in and carry them out.
 func (c contestant) single() bool { return c.sql == "sqlite" }
 
-// warmFor is how many jobs warm a contestant up. Node's compiler needs some
-// thousands; durable jobs take longer each.
+// warmFor is how many jobs warm a contestant up.
 func (s sizes) warmFor(c contestant) int {
-	if c.sql != "" {
+	switch {
+	case c.sql != "":
 		return s.warmDurable
+	case c.node != "":
+		return s.warmNode
 	}
 	return s.warm
 }

@@ -106,33 +106,40 @@ func (w *crew) tell(ctx context.Context, op string) error {
 	return nil
 }
 
-// drain holds all slots, puts jobs in behind that, lets go, and returns the time
-// until the last of them was done.
-func (w *crew) drain(ctx context.Context, jobs int) (time.Duration, error) {
+// drained is how many jobs were done in which time.
+type drained struct {
+	jobs int
+	took time.Duration
+}
+
+// drain holds all slots, puts jobs in behind that, lets go, and measures until
+// enough of them are done. If that is not all, others still run when it returns,
+// and the crew is of no more use.
+func (w *crew) drain(ctx context.Context, jobs, enough int) (d drained, err error) {
 	if err := w.tell(ctx, "reset"); err != nil {
-		return 0, err
+		return d, err
 	}
 	if err := w.add(ctx, map[string]any{"jobs": w.slots, "bulk": 1000, "subject": peers.Gate}); err != nil {
-		return 0, err
+		return d, err
 	}
 	if _, err := w.await(ctx, func(r work) bool { return r.Gated == w.slots }); err != nil {
-		return 0, fmt.Errorf("holding all slots: %w", err)
+		return d, fmt.Errorf("holding all slots: %w", err)
 	}
 	if err := w.add(ctx, map[string]any{"jobs": jobs, "bulk": 1000}); err != nil {
-		return 0, err
+		return d, err
 	}
 	began := float64(time.Now().UnixMicro()) / 1000
 	if err := w.tell(ctx, "go"); err != nil {
-		return 0, err
+		return d, err
 	}
-	r, err := w.await(ctx, func(r work) bool { return r.Done >= jobs })
+	r, err := w.await(ctx, func(r work) bool { return r.Done >= enough })
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	if r.Done > jobs {
-		return 0, fmt.Errorf("%d jobs were put in and %d carried out", jobs, r.Done)
+		return d, fmt.Errorf("%d jobs were put in and %d carried out", jobs, r.Done)
 	}
-	return time.Duration((r.Last - began) * float64(time.Millisecond)), nil
+	return drained{r.Done, time.Duration((r.Last - began) * float64(time.Millisecond))}, nil
 }
 
 // lateness is what the workers recorded since their reset, in milliseconds.

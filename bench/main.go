@@ -75,6 +75,9 @@ func profiled(kind, dir string) (stop func(), err error) {
 	if dir == "" {
 		return func() {}, nil
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making a folder for profiles: %w", err)
+	}
 	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", kind, os.Getpid())))
 	if err != nil {
 		return nil, fmt.Errorf("making a profile: %w", err)
