@@ -41,7 +41,7 @@ var may = map[string][]string{
 	"internal/delivery": {"internal/job", "internal/mail", "tasks"},
 	"internal/live":     {"internal/inbox", "internal/chat", "internal/auth", "internal/limit", "internal/socketio"},
 	"internal/socketio": {},
-	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail",
+	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/suppress",
 		"internal/auth", "internal/limit", "internal/cache", "tasks"},
 	"internal/auth":      {},
 	"internal/limit":     {},

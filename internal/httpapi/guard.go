@@ -167,9 +167,31 @@ func (a *api) bufferBody(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// takeBody reads the body, of at most that many bytes.
+// bufferCSV is bufferBody for CSV.
+func (a *api) bufferCSV(ctx huma.Context, next func(huma.Context)) {
+	r, w := humachi.Unwrap(ctx)
+	body, err := takeBodyOf(mediaCSV, w, r, ctx.Operation().MaxBodyBytes-1)
+	if err != nil {
+		a.refuse(ctx, err)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	next(ctx)
+}
+
+// The media types of bodies.
+const (
+	mediaJSON = "application/json"
+	mediaCSV  = "text/csv"
+)
+
+// takeBody reads a body of JSON, of at most that many bytes.
 func takeBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	body, err := readBody(w, r, most)
+	return takeBodyOf(mediaJSON, w, r, most)
+}
+
+func takeBodyOf(media string, w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	body, err := readBody(media, w, r, most)
 	if err != nil {
 		// What is left of it will not be read.
 		w.Header().Set("Connection", "close")
@@ -177,8 +199,8 @@ func takeBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	return body, err
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	if err := checkMedia(r.Header); err != nil {
+func readBody(media string, w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if err := checkMedia(media, r.Header); err != nil {
 		return nil, err
 	}
 	tooLarge := newProblem(http.StatusRequestEntityTooLarge, job.CodeInvalid, fmt.Sprintf("the body is larger than %d bytes", most))
@@ -199,7 +221,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	case !utf8.Valid(body):
 		// RFC 8259 section 8.1. encoding/json would replace what is broken, and
 		// send another message than was written.
-		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not JSON: it is not UTF-8")
+		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not "+mediaNames[media]+": it is not UTF-8")
 	}
 	if time.Since(exchangeOf(r.Context()).began) > slowBody {
 		// net/http cancels the request's context when its read deadline passes
@@ -222,18 +244,21 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// checkMedia wants JSON and nothing else. This is what keeps a page of
+// mediaNames are the media types' for people.
+var mediaNames = map[string]string{mediaJSON: "JSON", mediaCSV: "CSV"}
+
+// checkMedia wants that media type and nothing else. This is what keeps a page of
 // another origin from posting to an open API on its reader's own machine: a
-// browser sends application/json to another origin only when CORS allows it.
-func checkMedia(h http.Header) error {
+// browser sends these types to another origin only when CORS allows it.
+func checkMedia(want string, h http.Header) error {
 	given := h.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(given)
-	if err != nil || media != "application/json" {
-		p := newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must be JSON, sent with Content-Type: application/json")
-		if media == "application/x-www-form-urlencoded" {
+	if err != nil || media != want {
+		p := newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must be "+mediaNames[want]+", sent with Content-Type: "+want)
+		if want == mediaJSON && media == "application/x-www-form-urlencoded" {
 			p.Detail += " (curl sends a form unless told otherwise: add -H 'Content-Type: application/json')"
 		}
-		p.header.Set("Accept", "application/json") // RFC 9110 section 15.5.16
+		p.header.Set("Accept", want) // RFC 9110 section 15.5.16
 		return p
 	}
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {

@@ -19,6 +19,7 @@ import (
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -28,12 +29,14 @@ type Options struct {
 	Schedules Schedules        // a *schedule.Service
 	Feed      *job.Feed        // that is started
 	Types     *tasks.Catalogue // that Jobs accepts
-	Keys      *auth.Keys
-	Limiter   *limit.Limiter // whose metrics the caller registers
-	Rates     limit.Config
-	Config    Config
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	// Suppressions is the list of who gets no mail.
+	Suppressions mail.Suppressions
+	Keys         *auth.Keys
+	Limiter      *limit.Limiter // whose metrics the caller registers
+	Rates        limit.Config
+	Config       Config
+	Log          *slog.Logger
+	Metrics      prometheus.Registerer
 	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
 	// They see the whole path, are logged and counted as the API is, and guard
 	// themselves; only the Host header of an open API is checked for them.
@@ -42,20 +45,22 @@ type Options struct {
 
 // api is what the routes share.
 type api struct {
-	jobs      *job.Service
-	schedules Schedules
-	feed      *job.Feed
-	types     *tasks.Catalogue
-	keys      *auth.Keys
-	limiter   *limit.Limiter
-	rates     limit.Config
-	log       *slog.Logger
+	jobs         *job.Service
+	schedules    Schedules
+	feed         *job.Feed
+	types        *tasks.Catalogue
+	suppressions mail.Suppressions
+	keys         *auth.Keys
+	limiter      *limit.Limiter
+	rates        limit.Config
+	log          *slog.Logger
 
 	huma         huma.API
 	jobBody      decoder[jobRequest]
 	resolveBody  decoder[resolveRequest]
 	retryBody    decoder[retryRequest]
 	scheduleBody decoder[scheduleRequest]
+	suppressBody decoder[suppressRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -69,7 +74,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, schedules: o.Schedules, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -105,8 +110,10 @@ func New(o Options) (_ http.Handler, err error) {
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
 	a.retryBody = newDecoder[retryRequest](a.huma.OpenAPI().Components.Schemas)
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
+	a.suppressBody = newDecoder[suppressRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.scheduleRoutes()
+	a.suppressionRoutes()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

@@ -46,6 +46,7 @@ func humaConfig(publicURL string) huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "jobs", Description: "Post jobs and follow them."},
 				{Name: "schedules", Description: "Have jobs made at certain times."},
+				{Name: "suppressions", Description: "Keep mails from who wants none."},
 			},
 		},
 		// The document is served by New; huma's page of it loads scripts from
