@@ -33,7 +33,7 @@ var may = map[string][]string{
 	"internal/job":      {"tasks"},
 	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit"},
 	"internal/broker":   {"internal/job", "tasks"},
-	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/chat"},
+	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/inbox", "internal/chat"},
 	"internal/schedule": {"internal/job", "tasks"},
 	"internal/mail":     {"internal/limit"},
 	"internal/inbox":    {"internal/job"},
@@ -41,7 +41,7 @@ var may = map[string][]string{
 	"internal/delivery": {"internal/job", "internal/mail", "tasks"},
 	"internal/live":     {"internal/inbox", "internal/chat", "internal/auth", "internal/limit", "internal/socketio"},
 	"internal/socketio": {},
-	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/suppress",
+	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress",
 		"internal/auth", "internal/limit", "internal/cache", "tasks"},
 	"internal/auth":      {},
 	"internal/limit":     {},
@@ -49,6 +49,7 @@ var may = map[string][]string{
 	"internal/telemetry": {},
 	"internal/mailcatch": {},
 
+	"internal/mail/attach":   {"internal/job", "tasks"},
 	"internal/mail/suppress": {"internal/mail", "internal/job", "tasks"},
 
 	// For tests only.

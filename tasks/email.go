@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"fmt"
-	"mime"
 	"net/textproto"
 	"regexp"
 	"strings"
@@ -51,11 +50,17 @@ type Email struct {
 	Attachments []Attachment      `json:"attachments,omitempty"`
 }
 
-// Attachment is a file that a mail carries. In JSON the content is base64.
+// Attachment is a file that a mail carries: its content, in JSON base64, or the
+// id of a file that was stored before.
 type Attachment struct {
+	ID      string `json:"id,omitempty"` // SHA-256 of the content, in lower-case hex
+	Content []byte `json:"content,omitempty"`
+
 	Name        string `json:"name"`
-	ContentType string `json:"content_type,omitempty"` // application/octet-stream when empty
-	Content     []byte `json:"content"`
+	ContentType string `json:"content_type,omitempty"` // when empty the stored file's, or application/octet-stream
+	// Inline says that the HTML shows the file, as cid:ContentID.
+	Inline    bool   `json:"inline,omitempty"`
+	ContentID string `json:"content_id,omitempty"`
 }
 
 // Recipient is the envelope recipient in lower case.
@@ -88,7 +93,7 @@ func (e *Email) Validate() error {
 		bad.Add("category", "must be up to 64 lower-case letters, digits, hyphens and underscores")
 	}
 	checkHeaders(&bad, e.Headers)
-	checkAttachments(&bad, e.Attachments)
+	checkAttachments(&bad, e)
 	return bad.OrNil()
 }
 
@@ -181,33 +186,6 @@ func checkHeaders(bad *Invalid, headers map[string]string) {
 			bad.Add(field, "is longer than 2000 bytes")
 		}
 		seen[canonical] = true
-	}
-}
-
-func checkAttachments(bad *Invalid, files []Attachment) {
-	if len(files) > MaxAttachments {
-		bad.Add("attachments", fmt.Sprintf("has %d files, the most is %d", len(files), MaxAttachments))
-		return
-	}
-	for i := range files {
-		f, field := &files[i], fmt.Sprintf("attachments[%d]", i)
-		switch {
-		case f.Name == "" || len(f.Name) > 255:
-			bad.Add(field+".name", "must be 1 to 255 bytes long")
-		case hasControl(f.Name) || strings.ContainsAny(f.Name, `/\`):
-			bad.Add(field+".name", "must be a file name without path separators and control characters")
-		}
-		if f.ContentType == "" {
-			f.ContentType = "application/octet-stream"
-		}
-		media, _, err := mime.ParseMediaType(f.ContentType)
-		if err != nil || !strings.Contains(media, "/") || hasControl(f.ContentType) ||
-			strings.HasPrefix(media, "multipart/") || strings.HasPrefix(media, "message/") {
-			bad.Add(field+".content_type", "is not the media type of a file")
-		}
-		if len(f.Content) == 0 {
-			bad.Add(field+".content", "must not be empty")
-		}
 	}
 }
 

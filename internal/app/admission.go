@@ -9,6 +9,6 @@ import (
 // told before what suppresses or puts off its mail.
 func (a *App) admissions() map[string]job.Admission {
 	return map[string]job.Admission{
-		tasks.EmailSend.Name: job.Admissions{a.suppressed},
+		tasks.EmailSend.Name: job.Admissions{a.files, a.suppressed},
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mailcatch"
 	"github.com/postrider/postrider/internal/schedule"
@@ -62,6 +63,7 @@ type App struct {
 	limiter    *limit.Limiter
 	limits     *limit.Fleet // nil in a process that does not work
 	store      *store.Store
+	files      *attach.Keeper
 	broker     *broker.Client
 	jobs       *job.Service
 	schedules  *schedule.Service
@@ -159,6 +161,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store = st
+	a.files = attach.NewKeeper(st.Files(), a.cfg.Files)
 	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
 	return nil
 }
@@ -310,12 +313,12 @@ func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
 // startWorker stops in three steps: no more tasks are taken, running jobs end
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
-	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker}
+	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker, Files: a.store.Files()}
 	a.limits.Start()
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

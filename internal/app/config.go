@@ -13,6 +13,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -28,6 +29,7 @@ type Config struct {
 	Store   store.Config
 	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set"`
 	Mail    mail.Config
+	Files   attach.Config
 	// Categories of mail.
 	Categories mail.Categories
 	HTTP       httpapi.Config

@@ -28,7 +28,7 @@ type emailRequest struct {
 	HTML        string            `json:"html,omitempty" doc:"the HTML"`
 	Headers     map[string]string `json:"headers,omitempty" doc:"further headers, at most 50; those that Postrider writes itself are refused"`
 	Category    string            `json:"category,omitempty" example:"welcome" doc:"for statistics: lower-case letters, digits, hyphens and underscores"`
-	Attachments []attachment      `json:"attachments,omitempty" nullable:"false" doc:"at most 20 files"`
+	Attachments []attachment      `json:"attachments,omitempty" nullable:"false" doc:"at most 20 files, 25 MiB together"`
 	Priority    string            `json:"priority,omitempty" enum:"normal,bulk" doc:"bulk is for campaigns: such mails go through a queue of their own and delay no other"`
 
 	Delay     *int64     `json:"delay,omitempty" minimum:"0" maximum:"31622400000" example:"10000" doc:"milliseconds from now until it is sent"`
@@ -37,9 +37,12 @@ type emailRequest struct {
 }
 
 type attachment struct {
+	ID          string `json:"id,omitempty" doc:"a file that POST /attachments has stored; id or content must be given"`
+	Content     string `json:"content,omitempty" encoding:"base64" doc:"the file, in base64"`
 	Name        string `json:"name" example:"invoice.pdf" doc:"a file name"`
-	ContentType string `json:"content_type,omitempty" example:"application/pdf" doc:"its media type; application/octet-stream when left out"`
-	Content     string `json:"content" encoding:"base64" doc:"the file, in base64"`
+	ContentType string `json:"content_type,omitempty" example:"application/pdf" doc:"its media type; when left out the stored file's, or application/octet-stream"`
+	Inline      bool   `json:"inline,omitempty" doc:"the html shows it, as an image with src=\"cid:\" and its content_id"`
+	ContentID   string `json:"content_id,omitempty" example:"logo" doc:"up to 127 letters, digits and ._+@-; of inline files only"`
 }
 
 // maxMailBytes bounds what one request makes of its mail: each recipient's job
@@ -122,7 +125,9 @@ func (in *emailRequest) email() (tasks.Email, tasks.Invalid) {
 		if err != nil {
 			bad.Add(fmt.Sprintf("attachments[%d].content", i), "is not base64")
 		}
-		m.Attachments = append(m.Attachments, tasks.Attachment{Name: file.Name, ContentType: file.ContentType, Content: content})
+		m.Attachments = append(m.Attachments, tasks.Attachment{
+			ID: file.ID, Content: content, Name: file.Name, ContentType: file.ContentType, Inline: file.Inline, ContentID: file.ContentID,
+		})
 	}
 	return m, bad
 }

@@ -185,7 +185,7 @@ func TestBadMails(t *testing.T) {
 		"priority":              {`{"email":"a@example.com","subject":"s","message":"m","priority":"high"}`, []string{"priority"}},
 		"attachment":            {`{"email":"a@example.com","subject":"s","message":"m","attachments":[{"name":"a/b","content":"aGk="},{"name":"c","content":"%%"}]}`, []string{"attachments[1].content"}},
 		"attachment's name":     {`{"email":"a@example.com","subject":"s","message":"m","attachments":[{"name":"a/b","content":"aGk="}]}`, []string{"attachments[0].name"}},
-		"attachment of half":    {`{"email":"a@example.com","subject":"s","message":"m","attachments":[{}]}`, []string{"attachments[0].content", "attachments[0].name"}},
+		"attachment of half":    {`{"email":"a@example.com","subject":"s","message":"m","attachments":[{"name":""}]}`, []string{"attachments[0].content", "attachments[0].name"}},
 		"base64 of a bad form":  {`{"email":"a@example.com","subject":"s","message":"m","attachments":[{"name":"a","content":"aGk"}]}`, []string{"attachments[0].content"}},
 		"an array":              {`[1]`, []string{"body"}},
 		"a null":                {`null`, []string{"body"}},

@@ -203,6 +203,17 @@ func readBody(media string, w http.ResponseWriter, r *http.Request, most int64) 
 	if err := checkMedia(media, r.Header); err != nil {
 		return nil, err
 	}
+	body, err := readBytes(w, r, most)
+	if err == nil && !utf8.Valid(body) {
+		// RFC 8259 section 8.1. encoding/json would replace what is broken, and
+		// send another message than was written.
+		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not "+mediaNames[media]+": it is not UTF-8")
+	}
+	return body, err
+}
+
+// readBytes reads a body of any kind.
+func readBytes(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	tooLarge := newProblem(http.StatusRequestEntityTooLarge, job.CodeInvalid, fmt.Sprintf("the body is larger than %d bytes", most))
 	if r.ContentLength > most {
 		return nil, tooLarge
@@ -218,10 +229,6 @@ func readBody(media string, w http.ResponseWriter, r *http.Request, most int64) 
 		return nil, fmt.Errorf("reading the body: %w", r.Context().Err())
 	case err != nil: // a client that only stopped sending can read this
 		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body ended before its time")
-	case !utf8.Valid(body):
-		// RFC 8259 section 8.1. encoding/json would replace what is broken, and
-		// send another message than was written.
-		return nil, newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not "+mediaNames[media]+": it is not UTF-8")
 	}
 	if time.Since(exchangeOf(r.Context()).began) > slowBody {
 		// net/http cancels the request's context when its read deadline passes
@@ -261,6 +268,11 @@ func checkMedia(want string, h http.Header) error {
 		p.header.Set("Accept", want) // RFC 9110 section 15.5.16
 		return p
 	}
+	return checkEncoding(h)
+}
+
+// checkEncoding wants the body as it is.
+func checkEncoding(h http.Header) error {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		p := newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must not be compressed")
 		p.header.Set("Accept-Encoding", "identity")

@@ -20,13 +20,15 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/tasks"
 )
 
 // Options are what the API is made of; all but Mounts are needed.
 type Options struct {
 	Jobs      *job.Service
-	Schedules Schedules        // a *schedule.Service
+	Schedules Schedules // a *schedule.Service
+	Files     *attach.Keeper
 	Feed      *job.Feed        // that is started
 	Types     *tasks.Catalogue // that Jobs accepts
 	// Suppressions is the list of who gets no mail.
@@ -47,6 +49,7 @@ type Options struct {
 type api struct {
 	jobs         *job.Service
 	schedules    Schedules
+	files        *attach.Keeper
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	suppressions mail.Suppressions
@@ -74,7 +77,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, files: o.Files, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -114,6 +117,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.routes()
 	a.scheduleRoutes()
 	a.suppressionRoutes()
+	a.attachmentRoute()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

@@ -88,6 +88,7 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 		c := &candidates[i]
 		c.New = &news[i]
 		s.build(c, sub, who, now)
+		news[i].ID = memberID(base, i, batch)
 		if c.Err == nil && together && len(subs) > 1 && s.ephemeral(sub.Type) {
 			c.Err = Invalid(tasks.Invalid{{Field: "type", Problem: "is ephemeral, and cannot be accepted all or none with other jobs"}})
 		}
@@ -111,7 +112,6 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 	}
 	var ephemeral []int
 	for i := range news {
-		news[i].ID = memberID(base, i, batch)
 		if batch {
 			news[i].Batch = base
 		}

@@ -18,7 +18,8 @@ type Admission interface {
 
 // Candidate is a job that is about to be accepted.
 type Candidate struct {
-	// New is the job to be, without its Payload. Its RunAt may be put off; a
+	// New is the job to be, without its Payload. Its ID is the one that it will
+	// have, unless the request turns out to be a repeat. Its RunAt may be put off; a
 	// State of Suppressed has it accepted as one that will not run; Message
 	// says why in the job's first event.
 	New *New

@@ -38,13 +38,13 @@ func (s *Service) prepare(ctx context.Context, sub Submission, by string) (n New
 	if c.Err != nil {
 		return New{}, nil, c.Err
 	}
+	n.ID = NewID()
 	if err := s.admit(ctx, one); err != nil {
 		return New{}, nil, err
 	}
 	if c.Err != nil {
 		return New{}, nil, c.Err
 	}
-	n.ID = NewID()
 	return n, given, nil
 }
 

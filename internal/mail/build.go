@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"mime"
 	netmail "net/mail"
 	"regexp"
 	"strings"
@@ -20,7 +19,10 @@ const (
 	maxFileName = 255 // octets, as file systems have it
 )
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+var (
+	idPattern        = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+	contentIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+@-]{0,126}$`)
+)
 
 // letter is a message ready for the wire.
 type letter struct {
@@ -163,41 +165,7 @@ func setBody(msg *gomail.Msg, m Message) error {
 		msg.SetBodyString(gomail.TypeTextPlain, m.Text)
 		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
 	}
-	for i, a := range m.Attachments {
-		if err := attach(msg, fmt.Sprintf("attachments[%d]", i), a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// attach adds a file. Its headers are written here because go-mail puts a name
-// that is not ASCII into RFC 2047 words within quotes, where none may stand
-// (RFC 2047 §5); mime writes it as RFC 2231 has it.
-func attach(msg *gomail.Msg, field string, a Attachment) error {
-	switch {
-	case a.Name == "" || len(a.Name) > maxFileName:
-		return fmt.Errorf("%s.name must have 1 to %d bytes", field, maxFileName)
-	case !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, isControl) || strings.ContainsAny(a.Name, `/\`):
-		return fmt.Errorf("%s.name has a control character, a slash or a backslash, or is not UTF-8", field)
-	}
-	mediaType, params, err := mime.ParseMediaType(orDefault(a.ContentType, "application/octet-stream"))
-	if err != nil || !strings.Contains(mediaType, "/") {
-		return fmt.Errorf("%s.content_type is not a media type", field)
-	}
-	if strings.HasPrefix(mediaType, "multipart/") || strings.HasPrefix(mediaType, "message/") {
-		// RFC 2045 §6.4 forbids base64 for these.
-		return fmt.Errorf("%s.content_type must not be multipart/* or message/*: attach it as application/octet-stream", field)
-	}
-	contentType := mime.FormatMediaType(mediaType, params)
-	if contentType == "" {
-		return fmt.Errorf("%s.content_type has parameters that cannot be written", field)
-	}
-	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": a.Name})
-	return msg.AttachReader(a.Name, bytes.NewReader(a.Content), func(f *gomail.File) {
-		f.Header.Set("Content-Type", contentType)
-		f.Header.Set("Content-Disposition", disposition)
-	})
+	return setFiles(msg, m)
 }
 
 // stuffed is the content of DATA less its final dot: every line that begins

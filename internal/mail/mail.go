@@ -36,6 +36,10 @@ type Attachment struct {
 	Name        string // at most 255 bytes, no slash, backslash or control character
 	ContentType string // a media type other than multipart/* and message/*; empty: application/octet-stream
 	Content     []byte
+	// ContentID, when given, makes it a part of the HTML, which shows it as
+	// cid:ContentID (RFC 2392): letters, digits and ._+@-, at most 127, each once
+	// in a message that has HTML.
+	ContentID string
 }
 
 // Receipt is the server's word that it has taken responsibility for a message

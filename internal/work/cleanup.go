@@ -23,6 +23,13 @@ type Housekeeping struct {
 	Retention job.Retention
 	Inboxes   inbox.Pruner
 	Archive   Trimmer
+	Files     FilePruner
+}
+
+// FilePruner deletes at most limit files that no mail needs any more, and says
+// how many; an attach.Store does.
+type FilePruner interface {
+	PruneFiles(ctx context.Context, limit int) (int, error)
 }
 
 // Purger is the part of job.Mender that retention needs.
@@ -48,6 +55,7 @@ func Cleanup(h Housekeeping) Binding {
 				n, stream, err = h.Inboxes.PruneInactive(ctx, c.InboxIdle(), stream, cleanupBatch)
 				return n, err
 			}},
+			{"files", func() (int, error) { return h.Files.PruneFiles(ctx, cleanupBatch) }},
 			{"archived tasks", func() (int, error) { return h.Archive.TrimArchived(ctx, c.ArchiveKeep(), cleanupBatch) }},
 		}
 		return cleanUp(ctx, chores, time.Now().Add(cleanupShare))

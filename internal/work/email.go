@@ -24,6 +24,13 @@ type Mail struct {
 	Sender *mail.Sender
 	// Suppressed knows who gets none.
 	Suppressed *suppress.Gate
+	Files      Files
+}
+
+// Files has what mails carry; an *attach.Keeper does.
+type Files interface {
+	// Read returns a file's content, or job.CodeNotFound.
+	Read(ctx context.Context, id string) ([]byte, error)
 }
 
 // askAgain is when a mail is looked at again of which nobody could tell whether
@@ -44,7 +51,11 @@ func Email(m Mail) Binding {
 		if early {
 			return o
 		}
-		receipt, err := m.Sender.Send(ctx, message(run, e), run.PointOfNoReturn)
+		msg := message(run, e)
+		if err := addFiles(ctx, m.Files, &msg, e); err != nil {
+			return fileOutcome(ctx, err)
+		}
+		receipt, err := m.Sender.Send(ctx, msg, run.PointOfNoReturn)
 		if err != nil {
 			if o = mailOutcome(err); o.Kind == job.OutcomeRateLimited {
 				pass.Undo() // no provider had time for it
@@ -59,15 +70,11 @@ func Email(m Mail) Binding {
 }
 
 func message(run *Run, e *tasks.Email) mail.Message {
-	m := mail.Message{
+	return mail.Message{
 		ID: string(run.Job.ID), Date: run.Job.CreatedAt, Category: e.Category,
 		Rcpt: e.Rcpt, To: e.To, Cc: e.Cc, ReplyTo: e.ReplyTo,
 		Subject: e.Subject, Text: e.Text, HTML: e.HTML, Headers: e.Headers,
 	}
-	for _, a := range e.Attachments {
-		m.Attachments = append(m.Attachments, mail.Attachment{Name: a.Name, ContentType: a.ContentType, Content: a.Content})
-	}
-	return m
 }
 
 // suppressing is the effect of a refusal that blames the recipient's address.

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -61,6 +62,20 @@ func (s *suppressions) Find(_ context.Context, addresses ...string) (out []mail.
 		}
 	}
 	return out, nil
+}
+
+// files are stored files by id; one named "away" cannot be had now.
+type files map[string]string
+
+func (f files) Read(_ context.Context, id string) ([]byte, error) {
+	content, there := f[id]
+	switch {
+	case content == "away":
+		return nil, job.Errorf(job.CodeTemporary, "the database does not answer")
+	case !there:
+		return nil, job.Errorf(job.CodeNotFound, "there is no file %s", id)
+	}
+	return []byte(content), nil
 }
 
 func welcome() tasks.Email {
@@ -124,6 +139,41 @@ func TestEmailReplies(t *testing.T) {
 				t.Errorf("the job is %s with %q and %d after %d attempts: %s", j.State, j.Code, j.ReplyCode, j.Attempts, j.Message)
 			}
 		})
+	}
+}
+
+// TestEmailFiles: a stored file is in the mail, one that is gone ends the job,
+// and a database that is away puts it off.
+func TestEmailFiles(t *testing.T) {
+	id := func(c string) string { return strings.Repeat(c, 64) }
+	srv := testkit.NewSMTP(t)
+	stored := files{id("a"): "a stored picture", id("b"): "away"}
+	m := mailOver(newSender(t, srv))
+	m.Files = stored
+	r := newRigOver(t, newStore(), done, Builtin(m)...)
+	for name, want := range map[string]struct {
+		id    string
+		state job.State
+		code  job.Code
+	}{
+		"there": {id("a"), job.Done, ""}, "away": {id("b"), job.Waiting, job.CodeTemporary}, "gone": {id("c"), job.Failed, job.CodePermanent},
+	} {
+		e := welcome()
+		e.Attachments = append(e.Attachments, tasks.Attachment{ID: want.id, Name: "logo.png", ContentType: "image/png", Inline: true, ContentID: "logo"})
+		task := r.accept(tasks.EmailSend.Type, e)
+		r.Handle(t.Context(), task)
+		if j := r.find(task.ID); j.State != want.state || j.Code != want.code {
+			t.Errorf("%s: the job is %s with %q: %s", name, j.State, j.Code, j.Message)
+		}
+	}
+	mails := srv.Mails()
+	if len(mails) != 1 {
+		t.Fatalf("%d mails", len(mails))
+	}
+	for _, part := range []string{"Content-Id: <logo>", base64.StdEncoding.EncodeToString([]byte("a stored picture")), "filename=terms.txt"} {
+		if !strings.Contains(string(mails[0].Data), part) {
+			t.Errorf("the mail lacks %q:\n%s", part, mails[0].Data)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func TestEmailWhileTheListIsAway(t *testing.T) {
 	srv := testkit.NewSMTP(t)
 	list := &suppressions{}
 	list.away.Store(true)
-	r := newRigOver(t, newStore(), done, Builtin(Mail{newSender(t, srv), suppress.NewGate(list, mail.Categories{})})...)
+	r := newRigOver(t, newStore(), done, Builtin(Mail{Sender: newSender(t, srv), Suppressed: suppress.NewGate(list, mail.Categories{})})...)
 	task := r.accept(tasks.EmailSend.Type, welcome())
 	v := r.Handle(t.Context(), task)
 	if j := r.find(task.ID); !v.Again || v.After < askAgain || j.State != job.Waiting || j.Attempts != 0 || len(srv.Mails()) != 0 {
