@@ -148,6 +148,8 @@ func (e *examination) database(ctx context.Context, cfg Config, _ Role) {
 	case err != nil:
 		e.add("database", Fails, err.Error(), "start the database, or correct DATABASE_URL")
 		return
+	case seen.Newest > seen.Known() && cfg.Store.AllowNewer:
+		e.add("database", Warns, fmt.Sprintf("its schema has version %d, which this program does not know, and that is allowed", seen.Newest), "return to the newer release, and unset POSTRIDER_ALLOW_NEWER_SCHEMA")
 	case seen.Newest > seen.Known():
 		e.add("database", Fails, fmt.Sprintf("its schema has version %d, which this program does not know", seen.Newest), "run the release that migrated it, or a newer one")
 	case seen.Pending() > 0 && !cfg.Store.AutoMigrate:

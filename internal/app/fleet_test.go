@@ -11,20 +11,25 @@ import (
 
 // fleet is separate processes on a real Redis, PostgreSQL and SMTP server.
 type fleet struct {
-	t       *testing.T
-	api     string // host:port
-	redis   *testkit.RedisServer
-	smtp    *testkit.SMTP
-	environ []string
-	paths   map[string]string
+	t        *testing.T
+	api      string // host:port
+	redis    *testkit.RedisServer
+	smtp     *testkit.SMTP
+	environ  []string
+	database string
+	paths    map[string]string
+	services map[string][]*testkit.Service // by program
 }
 
 const module = "github.com/postrider/postrider/cmd/"
 
 func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Service) {
-	f = &fleet{t: t, redis: testkit.Redis(t), smtp: testkit.NewSMTP(t), paths: map[string]string{}}
+	f = &fleet{
+		t: t, redis: testkit.Redis(t), smtp: testkit.NewSMTP(t), database: testkit.Postgres(t),
+		paths: map[string]string{}, services: map[string][]*testkit.Service{},
+	}
 	f.environ = []string{
-		"DATABASE_URL=" + testkit.Postgres(t), "REDIS_URL=redis://" + f.redis.Addr + "/0",
+		"DATABASE_URL=" + f.database, "REDIS_URL=redis://" + f.redis.Addr + "/0",
 		"SMTP_URL=" + f.smtp.URL(), "POSTRIDER_RATE_LIMIT_ADDR=off", "POSTRIDER_RATE_LIMIT_KEY=off",
 	}
 	for _, name := range []string{"api", "worker", "scheduler"} {
@@ -44,6 +49,7 @@ func (f *fleet) start(name string) *testkit.Service {
 	s := testkit.NewService(f.t, f.environ, f.paths[name])
 	s.Start()
 	s.AwaitReady()
+	f.services[name] = append(f.services[name], s)
 	return s
 }
 

@@ -17,10 +17,10 @@ import (
 var migrations embed.FS
 
 // migrate brings the schema up to date, or, where it may not, says that it is
-// old. A schema newer than this program is refused: it may mean what this
-// program does not know. Two processes that start together take turns: by an
+// old. A schema newer than this program is refused unless that is allowed: it
+// may mean what this program does not know. Two processes that start together take turns: by an
 // advisory lock on PostgreSQL, by the lock on the file on SQLite.
-func (s *Store) migrate(ctx context.Context, may bool) error {
+func (s *Store) migrate(ctx context.Context, c Config) error {
 	name, dialect := "sqlite", goose.DialectSQLite3
 	opts := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
 	if s.postgres {
@@ -47,11 +47,14 @@ func (s *Store) migrate(ctx context.Context, may bool) error {
 		return fmt.Errorf("reading the schema's version: %w", err)
 	}
 	switch {
+	case have > newest && c.AllowNewer:
+		s.log.Warn("a newer release has migrated the schema; going on as told", "version", have, "known", newest)
+		return nil
 	case have > newest:
-		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program knows none above %d: it is older than the program that migrated it", have, newest)
+		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program knows none above %d: it is older than the program that migrated it; to go back by one release set POSTRIDER_ALLOW_NEWER_SCHEMA=true", have, newest)
 	case have == newest:
 		return nil
-	case !may:
+	case !c.AutoMigrate:
 		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program needs %d: run postrider migrate, or set POSTRIDER_AUTO_MIGRATE=true", have, newest)
 	}
 	applied, err := p.Up(ctx)

@@ -74,6 +74,11 @@ func TestSchemaVersions(t *testing.T) {
 		if job.CodeOf(err) != job.CodeConflict || !strings.Contains(err.Error(), "99999") {
 			t.Errorf("a newer schema: %v, want it refused", err)
 		}
+		s, err = store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true, AllowNewer: true}, testkit.Logger(t), store.Options{})
+		if err != nil {
+			t.Fatalf("a newer schema that is allowed: %v", err)
+		}
+		_ = s.Close()
 	})
 }
 

@@ -24,6 +24,7 @@ import (
 type Config struct {
 	URL         string `env:"DATABASE_URL" secret:"true" help:"the database: postgres://user:password@host/name, or sqlite:PATH for the one-process postrider alone"`
 	AutoMigrate bool   `env:"POSTRIDER_AUTO_MIGRATE" envDefault:"true" help:"bring the schema up to date at start; otherwise an old schema is refused, and postrider migrate does it"`
+	AllowNewer  bool   `env:"POSTRIDER_ALLOW_NEWER_SCHEMA" envDefault:"false" help:"start although a newer release has migrated the schema: for going back by one release"`
 }
 
 // SQLite reports whether the URL names a SQLite file.
@@ -124,7 +125,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.migrate(ctx, c.AutoMigrate); err != nil {
+	if err := s.migrate(ctx, c); err != nil {
 		return nil, err
 	}
 	if c.SQLite() {

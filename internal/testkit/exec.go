@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -16,18 +15,6 @@ type Program struct {
 	t    testing.TB
 	proc *process
 	log  string
-}
-
-// Build compiles the command of this module at the import path, such as
-// github.com/postrider/postrider/cmd/api, and returns the program's path.
-func Build(t testing.TB, pkg string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-o", path, pkg)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", pkg, err, out)
-	}
-	return path
 }
 
 // Exec starts a program in a folder of its own with the environment given and

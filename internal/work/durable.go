@@ -19,8 +19,12 @@ const (
 	// chance adds up to as much again.
 	awayPause = 2 * time.Second
 	// strangerPause is how long a job of an unknown type waits for a worker of
-	// another release.
-	strangerPause = 30 * time.Second
+	// another release, times its runs, up to strangerLongest. The first
+	// strangerRuns of them, a few hours, charge nothing: an upgrade is to fail no
+	// job, and a type that nobody has any more is to end all the same.
+	strangerPause   = 10 * time.Second
+	strangerLongest = 5 * time.Minute
+	strangerRuns    = 50
 	// settlePause is the wait before an outcome is recorded anew, likewise.
 	settlePause = 200 * time.Millisecond
 )
@@ -55,7 +59,11 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 	if known {
 		outcome = w.carryOut(run, b)
 	} else {
-		outcome = w.noHandler(j.Task())
+		outcome = w.noHandler(j.Type, j.ID)
+		outcome.After = min(time.Duration(j.Runs)*strangerPause, strangerLongest)
+		if j.Runs <= strangerRuns {
+			outcome.Kind = job.OutcomeGivenBack
+		}
 	}
 	leaseEnd := w.leases.remove(run)
 	job.FreeSlot(ctx)

@@ -129,12 +129,20 @@ func checkNoHandler(t *testing.T, name string) {
 		t.Errorf("verdict %+v", v)
 	}
 	e := r.last(task.ID)
-	if e.Kind != job.EventSettled || e.State != job.Waiting || e.Code != job.CodeTemporary ||
+	if e.Kind != job.EventSettled || e.State != job.Waiting || e.Code != "" ||
 		!strings.Contains(e.Message, `no handler for job type "`+name+`"`) {
 		t.Errorf("event %+v", e)
 	}
 	if r.metric("postrider_runs_total", "temporary", "unknown") != 1 {
 		t.Error("not counted under the label of unknown types")
+	}
+	for runs, charged := range map[int]int{strangerRuns - 1: 0, strangerRuns: 1} {
+		task := r.acceptNew(job.New{Type: name, Queue: "default", Payload: []byte("{}"), MaxAttempts: 5, OnAmbiguous: tasks.Resend})
+		r.alter(task.ID, func(j *job.Job, _ time.Time) { j.Runs = runs })
+		v := r.Handle(t.Context(), task)
+		if j := r.find(task.ID); !v.Again || v.After < strangerLongest-time.Second || j.State != job.Waiting || j.Attempts != charged {
+			t.Errorf("after %d runs: %+v, the job is %+v", runs, v, j)
+		}
 	}
 }
 

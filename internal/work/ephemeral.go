@@ -12,7 +12,7 @@ import (
 func (w *Worker) handleEphemeral(ctx context.Context, t job.Task) job.Verdict {
 	b, known := w.handlers[t.Type]
 	if !known {
-		return failed(w.noHandler(t), false)
+		return failed(w.noHandler(t.Type, t.ID), false)
 	}
 	if !b.Ephemeral {
 		return failed(job.PermanentFailure("job type %s is durable, and this task has no job", t.Type), true)

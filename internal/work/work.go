@@ -135,13 +135,11 @@ func (w *Worker) carryOut(run *Run, b bound) job.Outcome {
 
 // noHandler is the outcome of a job whose type this worker does not have: one
 // release is ahead of the other. Another worker may have it, or this one's
-// successor; it costs an attempt, so that a type which nobody has any more ends.
-func (w *Worker) noHandler(t job.Task) job.Outcome {
-	w.log.Warn("a job's type has no handler in this worker", "job", t.ID, "type", t.Type)
+// successor.
+func (w *Worker) noHandler(typ string, id job.ID) job.Outcome {
+	w.log.Warn("a job's type has no handler in this worker", "job", id, "type", typ)
 	w.metrics.runs.WithLabelValues(unknownType, string(job.OutcomeTemporary)).Inc()
-	o := job.TemporaryFailure("no handler for job type %q in worker %s", t.Type, w.name)
-	o.After = strangerPause
-	return o
+	return job.TemporaryFailure("no handler for job type %q in worker %s", typ, w.name)
 }
 
 // Shutdown ends all work; the engine must have stopped bringing tasks. Running
