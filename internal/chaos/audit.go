@@ -68,8 +68,8 @@ func (h *harness) auditJobs(r *Report, record []accepted, unsettled []string) {
 			HAVING max(seq) <> count(*) OR min(seq) <> 1) AS gaps`)
 }
 
-// auditMails looks for mails that were taken twice. Each time must be owned up
-// to by an event of its job that says ambiguous.
+// auditMails looks for mails that were taken twice. Each time must lie in the
+// stated window, and be owned up to by an event of its job that says ambiguous.
 func (h *harness) auditMails(r *Report) {
 	h.t.Helper()
 	ambiguous := h.tally(`SELECT job_id, count(*) FROM job_events WHERE code = 'ambiguous' GROUP BY job_id`)
@@ -78,11 +78,42 @@ func (h *harness) auditMails(r *Report) {
 			continue
 		}
 		r.MailsTwice += n - 1
+		r.MailsInWindow += h.inWindow(id)
 		r.MailsFlagged += min(n-1, ambiguous[id])
 		if n-1 > ambiguous[id] {
 			h.tell("mail %s was taken %d times, %d runs of its job are ambiguous:%s", id, n, ambiguous[id], h.history(id))
 		}
 	}
+}
+
+// inWindow counts the times that the job's mail was taken and had to be sent
+// again as nobody could know: the mail server's journal shows that the client
+// had no answer it was heard to go on after, or SQL that the run ended without
+// its outcome being recorded.
+func (h *harness) inWindow(id string) int {
+	h.t.Helper()
+	n := 0
+	var before *testkit.SMTPTransaction // that was taken
+	for _, tx := range h.mail.Transactions() {
+		if of, ours := jobOf(tx.MessageID); !ours || of != id || !tx.Accepted {
+			continue
+		}
+		if before != nil && (!before.Confirmed || h.endedUnrecorded(id, before.Began)) {
+			n++
+		} else if before != nil {
+			h.tell("mail %s was taken again although its 250 was read and an outcome recorded:%s", id, h.history(id))
+		}
+		before = &tx
+	}
+	return n
+}
+
+// endedUnrecorded tells whether the job's run that was under way then ended with
+// its lease.
+func (h *harness) endedUnrecorded(id string, at time.Time) bool {
+	h.t.Helper()
+	return h.count(`SELECT count(*) FROM (SELECT kind FROM job_events WHERE job_id = $1 AND at >= $2
+		AND kind IN ('settled', 'died') ORDER BY seq LIMIT 1) AS ending WHERE kind = 'died'`, id, at.UnixMilli()) > 0
 }
 
 // auditRuns looks for runs that begin after their job had its outcome, or

@@ -71,11 +71,16 @@ func (r *rig) job(kind, state, want string, events ...string) string {
 	return id
 }
 
-// deliver sends the job's mail.
+// send sends the job's mail.
+func (r *rig) send(id string) error {
+	text := "Message-ID: <" + id + "@localhost>\r\nSubject: x\r\n\r\nx\r\n"
+	return smtp.SendMail(r.mail.Addr(), nil, "a@example.com", []string{"b@example.com"}, []byte(text))
+}
+
+// deliver is a send that must succeed.
 func (r *rig) deliver(id string) {
 	r.t.Helper()
-	text := "Message-ID: <" + id + "@localhost>\r\nSubject: x\r\n\r\nx\r\n"
-	if err := smtp.SendMail(r.mail.Addr(), nil, "a@example.com", []string{"b@example.com"}, []byte(text)); err != nil {
+	if err := r.send(id); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -135,6 +140,19 @@ func TestAudit(t *testing.T) {
 				r.deliver(id)
 			}
 		}, Report{Accepted: 1, Done: 1, MailsTwice: 2, MailsFlagged: 1}},
+		{"a mail went out twice, its 250 was lost", func(r *rig) {
+			id := r.job("email:send", "done", "done", "settled:waiting:ambiguous", "started:running", "settled:done")
+			r.mail.Once(testkit.SMTPAtDot, testkit.SMTPClose().Accepting())
+			if err := r.send(id); err == nil {
+				r.t.Error("a cut line looked like a delivery")
+			}
+			r.deliver(id)
+		}, Report{Accepted: 1, Done: 1, MailsTwice: 1, MailsInWindow: 1, MailsFlagged: 1}},
+		{"a mail went out twice, its worker died", func(r *rig) {
+			id := r.job("email:send", "done", "done", "started:running", "died:waiting:ambiguous", "started:running", "settled:done")
+			r.deliver(id)
+			r.deliver(id)
+		}, Report{Accepted: 1, Done: 1, MailsTwice: 1, MailsInWindow: 1, MailsFlagged: 1}},
 		{"a mail went out after its outcome", func(r *rig) {
 			r.began = r.began.Add(-time.Minute)
 			id := r.job("email:send", "done", "done", good...)
@@ -214,7 +232,7 @@ func TestRecovery(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	var b strings.Builder
-	bad := Report{Name: "two", Lost: 1, MailsTwice: 2, MailsFlagged: 1, Recovery: map[bar]time.Duration{redisBack: 11 * time.Second}}
+	bad := Report{Name: "two", Lost: 1, MailsTwice: 2, MailsInWindow: 2, MailsFlagged: 1, Recovery: map[bar]time.Duration{redisBack: 11 * time.Second}}
 	if err := WriteTable(&b, Report{Name: "one", Accepted: 7}, bad); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type Report struct {
 	AtOnce        int // jobs with two attempts at the same time
 	Notifications int // missing, double, or with a gap in their stream
 	MailsTwice    int // mails beyond the first of their job
+	MailsInWindow int // those of them for which the mail server and SQL show why
 	MailsFlagged  int // those of them that an ambiguous run of the job owns up to
 	Slots         int // of schedules, due in the run
 	SlotsMissed   int
@@ -72,7 +73,12 @@ var rows = []row{
 	none("notifications missing or double", func(r Report) int { return r.Notifications }),
 	tell("mails sent twice", func(r Report) int { return r.MailsTwice }),
 	{
-		"of these, final 250 not seen or not committed, and marked ambiguous",
+		"of these, after a final 250 that was not seen, or not committed",
+		func(r Report) string { return strconv.Itoa(r.MailsInWindow) }, "all",
+		func(r Report) bool { return r.MailsInWindow < r.MailsTwice },
+	},
+	{
+		"of these, marked ambiguous",
 		func(r Report) string { return strconv.Itoa(r.MailsFlagged) }, "all",
 		func(r Report) bool { return r.MailsFlagged < r.MailsTwice },
 	},

@@ -14,6 +14,9 @@ type SMTPTransaction struct {
 	Heard     time.Time // the client's last line
 	Ended     time.Time // zero while it goes on
 	Accepted  bool      // the server has the mail
+	// Confirmed tells that the client is sure to have read that it has: it
+	// spoke on after a positive answer to the final dot.
+	Confirmed bool
 }
 
 // Transactions returns all attempts at mails in the order of their beginning.
@@ -74,6 +77,17 @@ func (c *smtpSession) heard(line string) {
 }
 
 func (c *smtpSession) acceptEntry() { c.onEntry(func(e *SMTPTransaction) { e.Accepted = true }) }
+
+// confirmEntry notes that the client has read what was answered to the last dot.
+func (c *smtpSession) confirmEntry() {
+	if c.answered == nil {
+		return
+	}
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.answered.Confirmed = true
+	c.answered = nil
+}
 
 func (c *smtpSession) endEntry() {
 	c.onEntry(func(e *SMTPTransaction) { e.Ended = time.Now() })

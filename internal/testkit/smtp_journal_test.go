@@ -33,16 +33,16 @@ func TestSMTPJournal(t *testing.T) {
 	}
 	s.Close() // waits for the sessions
 	type line struct {
-		id       string
-		accepted bool
+		id                  string
+		accepted, confirmed bool
 	}
-	want := []line{{"<1@x>", true}, {"", false}, {"<3@x>", true}, {"<3@x>", false}}
+	want := []line{{"<1@x>", true, true}, {"", false, false}, {"<3@x>", true, false}, {"<3@x>", false, false}}
 	got := s.Transactions()
 	if len(got) != len(want) {
 		t.Fatalf("got %d transactions: %+v", len(got), got)
 	}
 	for i, tx := range got {
-		if (line{tx.MessageID, tx.Accepted}) != want[i] {
+		if (line{tx.MessageID, tx.Accepted, tx.Confirmed}) != want[i] {
 			t.Errorf("transaction %d is %+v, want %+v", i, tx, want[i])
 		}
 		if tx.Heard.Before(tx.Began) || tx.Ended.Before(tx.Heard) {

@@ -29,6 +29,7 @@ type smtpSession struct {
 	user      string
 	mail      *SMTPMail // the transaction; nil outside one
 	entry     *SMTPTransaction
+	answered  *SMTPTransaction // the last one taken, until the client speaks on
 }
 
 func (c *smtpSession) run() {
@@ -55,6 +56,7 @@ func (c *smtpSession) run() {
 }
 
 func (c *smtpSession) command(line string) error {
+	c.confirmEntry()
 	c.heard("")
 	verb, rest, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
@@ -214,7 +216,14 @@ func (c *smtpSession) dot(got SMTPMail) error {
 		c.acceptEntry()
 		c.server.accepted(got)
 	}
-	return c.perform(action)
+	entry := c.entry
+	if err := c.perform(action); err != nil {
+		return err
+	}
+	if action.code/100 == 2 {
+		c.answered = entry
+	}
+	return nil
 }
 
 // readContent reads up to the line of a single dot and undoes the dot-stuffing
