@@ -47,6 +47,7 @@ type Email struct {
 	HTML        string            `json:"html,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"`
 	Category    string            `json:"category,omitempty"`
+	Urgent      bool              `json:"urgent,omitempty"` // passes the recipient's quiet hours and digests
 	Attachments []Attachment      `json:"attachments,omitempty"`
 }
 
@@ -89,9 +90,7 @@ func (e *Email) Validate() error {
 	}
 	checkBody(&bad, "text", e.Text)
 	checkBody(&bad, "html", e.HTML)
-	if e.Category != "" && !categoryForm.MatchString(e.Category) {
-		bad.Add("category", "must be up to 64 lower-case letters, digits, hyphens and underscores")
-	}
+	checkCategory(&bad, e.Category)
 	checkHeaders(&bad, e.Headers)
 	checkAttachments(&bad, e)
 	return bad.OrNil()
@@ -145,6 +144,15 @@ func (e *Email) checkAddresses(bad *Invalid) {
 func checkBody(bad *Invalid, field, s string) {
 	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		bad.Add(field, "must be UTF-8 without NUL")
+	}
+}
+
+// ValidCategory reports whether a message's category may have that name.
+func ValidCategory(name string) bool { return categoryForm.MatchString(name) }
+
+func checkCategory(bad *Invalid, name string) {
+	if name != "" && !ValidCategory(name) {
+		bad.Add("category", "must be up to 64 lower-case letters, digits, hyphens and underscores")
 	}
 }
 

@@ -39,6 +39,9 @@ type Notification struct {
 	Message string          `json:"message"`
 	Type    string          `json:"type,omitempty"` // "info" when empty
 	Data    json.RawMessage `json:"data,omitempty"` // any JSON value, handed through
+	// Category is what its receiver may switch off or have gathered; none is
+	// always delivered.
+	Category string `json:"category,omitempty"`
 }
 
 // Stream names the stream it goes to: "user:x", "room:y" or "everyone".
@@ -86,6 +89,7 @@ func (n *Notification) Validate() error {
 		bad.Add("message", fmt.Sprintf("is longer than %d bytes", MaxNotificationMessage))
 	}
 	checkBody(&bad, "message", n.Message)
+	checkCategory(&bad, n.Category)
 	if bytes.Equal(n.Data, []byte("null")) {
 		n.Data = nil
 	}

@@ -37,6 +37,21 @@ func location(name string) (*time.Location, error) {
 	return loc, nil
 }
 
+// Location finds the time zone of an IANA name. The error is a phrase that
+// follows the field's name.
+func Location(name string) (*time.Location, error) { return location(name) }
+
+// Next is the first time after t at which the wall clock in loc shows what the
+// five cron fields name, as a schedule's slots are found; zero where there is
+// none.
+func Next(fields string, loc *time.Location, t time.Time) time.Time {
+	c, err := parse(fields, loc, t)
+	if err != nil {
+		return time.Time{}
+	}
+	return c.next(t)
+}
+
 // parse reads a cron expression: five fields (minute, hour, day of month,
 // month, day of week) of the wall clock in loc; one of @yearly @annually
 // @monthly @weekly @daily @midnight @hourly; or "@every 90s", counted from

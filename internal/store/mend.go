@@ -157,6 +157,14 @@ func (s *Store) Purge(ctx context.Context, r job.Retention, limit int) (int, err
 				ORDER BY finished_at LIMIT ?) RETURNING id`, r.Bodies},
 			{`DELETE FROM objective_minutes WHERE (category, minute) IN (
 				SELECT category, minute FROM objective_minutes WHERE minute * 60000 <= {now} - ? LIMIT ?) RETURNING minute`, r.Done},
+			{`DELETE FROM digest_items WHERE job_id IN (
+				SELECT digest_items.job_id FROM digests JOIN digest_items
+				ON digest_items.recipient = digests.recipient AND digest_items.ends_at = digests.ends_at
+				WHERE digests.closed_at <= {now} - ? ORDER BY digests.closed_at LIMIT ?) RETURNING job_id`, r.Bodies},
+			{`DELETE FROM digests WHERE (recipient, ends_at) IN (
+				SELECT recipient, ends_at FROM digests WHERE closed_at <= {now} - ? AND NOT EXISTS (
+					SELECT 1 FROM digest_items WHERE digest_items.recipient = digests.recipient AND digest_items.ends_at = digests.ends_at)
+				ORDER BY closed_at LIMIT ?) RETURNING recipient`, r.Bodies},
 			{`DELETE FROM idempotency_keys WHERE (owner, key) IN (
 				SELECT owner, key FROM idempotency_keys WHERE expires_at <= {now} - ? ORDER BY expires_at LIMIT ?) RETURNING key`, 0},
 		} {

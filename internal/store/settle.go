@@ -10,6 +10,7 @@ import (
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/recipient"
 )
 
 // settleAlone records outcomes that have no effects, if all are such.
@@ -141,6 +142,7 @@ type effect struct {
 func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 	var notes []inbox.Notification
 	var suppressions []mail.Suppression
+	var items []recipient.Item
 	for _, e := range effects {
 		switch v := e.Effect.(type) {
 		case inbox.Notification:
@@ -148,6 +150,9 @@ func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 			notes = append(notes, v)
 		case mail.Suppression:
 			suppressions = append(suppressions, v)
+		case recipient.Item:
+			v.At = e.at
+			items = append(items, v)
 		default:
 			return job.Errorf(job.CodeInternal, "the store cannot write the effect %q", e.EffectName())
 		}
@@ -158,7 +163,12 @@ func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 		}
 	}
 	if len(suppressions) > 0 {
-		return x.suppress(ctx, suppressions)
+		if err := x.suppress(ctx, suppressions); err != nil {
+			return err
+		}
+	}
+	if len(items) > 0 {
+		return x.insertItems(ctx, items)
 	}
 	return nil
 }
