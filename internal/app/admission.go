@@ -9,6 +9,7 @@ import (
 // told before what suppresses or puts off its mail.
 func (a *App) admissions() map[string]job.Admission {
 	return map[string]job.Admission{
-		tasks.EmailSend.Name: job.Admissions{a.files, a.suppressed},
+		tasks.EmailSend.Name:        job.Admissions{a.files, a.suppressed, a.recipients.Mails},
+		tasks.NotificationSend.Name: a.recipients.Notifications,
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mailcatch"
+	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -67,6 +68,7 @@ type App struct {
 	broker     *broker.Client
 	jobs       *job.Service
 	schedules  *schedule.Service
+	recipients *recipient.Service
 	feed       *job.Feed         // nil in a process without the API
 	catcher    *mailcatch.Server // nil unless mails are caught
 	sender     *mail.Sender      // nil in a process that sends none
@@ -173,6 +175,7 @@ func (a *App) buildJobs(context.Context) error {
 		Margin: work.TurnPatience + a.cfg.Work.StopGrace + work.SettleBudget,
 		Log:    a.log, Metrics: a.reg, Plain: a.cfg.Broker.Plain,
 	})
+	a.recipients = recipient.New(recipient.Options{Store: a.store.Recipients(), Categories: a.cfg.Categories, Log: a.log})
 	a.jobs = job.NewService(job.Options{
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
 		Admissions: a.admissions(), Log: a.log, Metrics: a.reg,
@@ -276,7 +279,8 @@ func (a *App) Start() error {
 	return nil
 }
 
-// startScheduler keeps the timetable, shows it in asynqmon, and mends.
+// startScheduler keeps the timetable, shows it in asynqmon, sends digests, and
+// mends.
 func (a *App) startScheduler() error {
 	reconciler := job.NewReconciler(a.jobs, a.name, a.cfg.Keep)
 	reconciler.Start()
@@ -284,6 +288,10 @@ func (a *App) startScheduler() error {
 
 	a.schedules.Start()
 	a.life.onStop("timetable", partLimit, func(context.Context) error { a.schedules.Stop(); return nil })
+
+	digests := recipient.NewDigests(recipient.DigestOptions{Store: a.store.Recipients(), Jobs: a.jobs, Log: a.log, Metrics: a.reg})
+	digests.Start()
+	a.life.onStop("digests", partLimit, func(context.Context) error { digests.Stop(); return nil })
 
 	shown, err := broker.NewTimetable(broker.TimetableOptions{
 		Redis: a.redis, Entries: a.periodic, Queues: a.cfg.Broker.Queues, Log: a.log,
@@ -318,7 +326,7 @@ func (a *App) startWorker() error {
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
 	a.handler, err = httpapi.New(httpapi.Options{
 		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
-		Suppressions: a.store.Suppressions(), Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
+		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
 }

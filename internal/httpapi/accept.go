@@ -26,8 +26,9 @@ type accepted struct {
 	Message string        `json:"message" example:"Email task added to queue" doc:"what has happened, for people"`
 	ID      job.ID        `json:"id,omitempty" example:"0198c1f0-7a52-7c3e-9b1d-2f6a8e4c5b70" doc:"the job"`
 	Queue   string        `json:"queue,omitempty" example:"email" doc:"that it waits in"`
-	State   string        `json:"state,omitempty" enum:"queued,scheduled"`
+	State   string        `json:"state,omitempty" enum:"queued,scheduled,suppressed" doc:"suppressed ones are not sent: their recipient does not want or get such"`
 	RunAt   stamp         `json:"run_at,omitzero" doc:"when it is due; of scheduled ones only"`
+	Reason  string        `json:"reason,omitempty" doc:"why it is suppressed, or put off"`
 	BatchID job.ID        `json:"batch_id,omitempty" doc:"names the jobs of several recipients together; instead of id, queue and state"`
 	Jobs    []acceptedJob `json:"jobs,omitempty" nullable:"false" doc:"a job for each recipient"`
 }
@@ -35,8 +36,9 @@ type accepted struct {
 type acceptedJob struct {
 	ID        job.ID `json:"id,omitempty"`
 	Queue     string `json:"queue,omitempty" example:"email"`
-	State     string `json:"state,omitempty" enum:"queued,scheduled"`
+	State     string `json:"state,omitempty" enum:"queued,scheduled,suppressed"`
 	RunAt     stamp  `json:"run_at,omitzero"`
+	Reason    string `json:"reason,omitempty"`
 	Recipient string `json:"recipient,omitempty" example:"user@example.com"`
 }
 
@@ -54,12 +56,23 @@ func (t timing) String() string {
 	return "in " + spoken(milliseconds(t.delay))
 }
 
+// of is the time of a job, which may have been put off.
+func (t timing) of(j acceptedJob) string {
+	if j.Reason != "" {
+		return "at " + j.RunAt.String()
+	}
+	return t.String()
+}
+
 // acceptedOne answers for one job: "<thing> added to queue", or "<later> in …".
 func acceptedOne(got job.Accepted, thing, later string, when timing) acceptance {
 	j := view(got.Jobs[0])
-	out := accepted{Message: thing + " added to queue", ID: j.ID, Queue: j.Queue, State: j.State, RunAt: j.RunAt}
-	if j.State == "scheduled" {
-		out.Message = later + " " + when.String()
+	out := accepted{Message: thing + " added to queue", ID: j.ID, Queue: j.Queue, State: j.State, RunAt: j.RunAt, Reason: j.Reason}
+	switch j.State {
+	case "scheduled":
+		out.Message = later + " " + when.of(j)
+	case string(job.Suppressed):
+		out.Message = thing + " accepted, and suppressed"
 	}
 	return acceptance{replayed(got.Replayed), out}
 }
@@ -67,18 +80,32 @@ func acceptedOne(got job.Accepted, thing, later string, when timing) acceptance 
 // acceptedSeveral answers for the jobs of several recipients, as acceptedOne
 // does with their number before it.
 func acceptedSeveral(got job.Accepted, things, later string, when timing) acceptance {
-	out := accepted{Message: fmt.Sprintf("%d %s added to queue", len(got.Jobs), things), BatchID: got.Base}
+	out := accepted{BatchID: got.Base}
+	var live []acceptedJob
 	for _, j := range got.Jobs {
 		out.Jobs = append(out.Jobs, view(j))
+		if j.Status != string(job.Suppressed) {
+			live = append(live, view(j))
+		}
 	}
-	if out.Jobs[0].State == "scheduled" {
-		out.Message = fmt.Sprintf("%d %s %s", len(got.Jobs), later, when)
+	suppressed := len(got.Jobs) - len(live)
+	switch {
+	case len(live) == 0:
+		out.Message = fmt.Sprintf("%d %s accepted, and suppressed", suppressed, things)
+		return acceptance{replayed(got.Replayed), out}
+	case live[0].State == "scheduled":
+		out.Message = fmt.Sprintf("%d %s %s", len(live), later, when.of(live[0]))
+	default:
+		out.Message = fmt.Sprintf("%d %s added to queue", len(live), things)
+	}
+	if suppressed > 0 {
+		out.Message += fmt.Sprintf(", %d suppressed", suppressed)
 	}
 	return acceptance{replayed(got.Replayed), out}
 }
 
 func view(j job.Acceptance) acceptedJob {
-	out := acceptedJob{ID: j.ID, Queue: j.Queue, State: j.Status}
+	out := acceptedJob{ID: j.ID, Queue: j.Queue, State: j.Status, Reason: j.Reason}
 	if j.Status == "scheduled" {
 		out.RunAt = stamp{j.RunAt}
 	}

@@ -27,7 +27,8 @@ type emailRequest struct {
 	Text        string            `json:"text,omitempty" doc:"the plain text; text or html must be given"`
 	HTML        string            `json:"html,omitempty" doc:"the HTML"`
 	Headers     map[string]string `json:"headers,omitempty" doc:"further headers, at most 50; those that Postrider writes itself are refused"`
-	Category    string            `json:"category,omitempty" example:"welcome" doc:"for statistics: lower-case letters, digits, hyphens and underscores"`
+	Category    string            `json:"category,omitempty" example:"welcome" doc:"what recipients may switch off, or have gathered into a digest, unless it is essential: lower-case letters, digits, hyphens and underscores. A mail without one is essential"`
+	Urgent      bool              `json:"urgent,omitempty" doc:"it is sent in the recipient's quiet hours too, and not gathered into a digest"`
 	Attachments []attachment      `json:"attachments,omitempty" nullable:"false" doc:"at most 20 files, 25 MiB together"`
 	Priority    string            `json:"priority,omitempty" enum:"normal,bulk" doc:"bulk is for campaigns: such mails go through a queue of their own and delay no other"`
 
@@ -112,7 +113,7 @@ func (in *emailRequest) email() (tasks.Email, tasks.Invalid) {
 	var bad tasks.Invalid
 	m := tasks.Email{
 		To: in.To, Cc: in.Cc, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Text, HTML: in.HTML,
-		Headers: in.Headers, Category: in.Category,
+		Headers: in.Headers, Category: in.Category, Urgent: in.Urgent,
 	}
 	if in.Email != "" {
 		m.To = []string{in.Email}

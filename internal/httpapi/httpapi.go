@@ -26,11 +26,12 @@ import (
 
 // Options are what the API is made of; all but Mounts are needed.
 type Options struct {
-	Jobs      *job.Service
-	Schedules Schedules // a *schedule.Service
-	Files     *attach.Keeper
-	Feed      *job.Feed        // that is started
-	Types     *tasks.Catalogue // that Jobs accepts
+	Jobs        *job.Service
+	Schedules   Schedules   // a *schedule.Service
+	Preferences Preferences // a *recipient.Service
+	Files       *attach.Keeper
+	Feed        *job.Feed        // that is started
+	Types       *tasks.Catalogue // that Jobs accepts
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	Keys         *auth.Keys
@@ -50,6 +51,7 @@ type api struct {
 	jobs         *job.Service
 	schedules    Schedules
 	files        *attach.Keeper
+	preferences  Preferences
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	suppressions mail.Suppressions
@@ -58,12 +60,13 @@ type api struct {
 	rates        limit.Config
 	log          *slog.Logger
 
-	huma         huma.API
-	jobBody      decoder[jobRequest]
-	resolveBody  decoder[resolveRequest]
-	retryBody    decoder[retryRequest]
-	scheduleBody decoder[scheduleRequest]
-	suppressBody decoder[suppressRequest]
+	huma            huma.API
+	jobBody         decoder[jobRequest]
+	resolveBody     decoder[resolveRequest]
+	retryBody       decoder[retryRequest]
+	scheduleBody    decoder[scheduleRequest]
+	suppressBody    decoder[suppressRequest]
+	preferencesBody decoder[preferencesRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -77,7 +80,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, files: o.Files, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -114,10 +117,12 @@ func New(o Options) (_ http.Handler, err error) {
 	a.retryBody = newDecoder[retryRequest](a.huma.OpenAPI().Components.Schemas)
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.suppressBody = newDecoder[suppressRequest](a.huma.OpenAPI().Components.Schemas)
+	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.scheduleRoutes()
 	a.suppressionRoutes()
 	a.attachmentRoute()
+	a.preferencesRoutes()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}
@@ -149,8 +154,8 @@ func corsOptions(origins Origins) cors.Options {
 	return cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key", "X-Request-Id"},
-		ExposedHeaders: []string{"Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key", "X-Request-Id"},
+		ExposedHeaders: []string{"ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"},
 		MaxAge:         600,
 	}
 }

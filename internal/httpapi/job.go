@@ -54,11 +54,12 @@ type batchAccepted struct {
 }
 
 type batchEntry struct {
-	ID    job.ID   `json:"id,omitempty"`
-	Queue string   `json:"queue,omitempty"`
-	State string   `json:"state,omitempty" enum:"queued,scheduled"`
-	RunAt stamp    `json:"run_at,omitzero"`
-	Error *Problem `json:"error,omitempty" doc:"why this one was refused; nothing else is given then"`
+	ID     job.ID   `json:"id,omitempty"`
+	Queue  string   `json:"queue,omitempty"`
+	State  string   `json:"state,omitempty" enum:"queued,scheduled,suppressed"`
+	RunAt  stamp    `json:"run_at,omitzero"`
+	Reason string   `json:"reason,omitempty" doc:"why it is suppressed, or put off"`
+	Error  *Problem `json:"error,omitempty" doc:"why this one was refused; nothing else is given then"`
 }
 
 func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchAccepted, bool, error) {
@@ -92,7 +93,7 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 			continue
 		}
 		v := view(j)
-		out.Jobs[i] = batchEntry{ID: v.ID, Queue: v.Queue, State: v.State, RunAt: v.RunAt}
+		out.Jobs[i] = batchEntry{ID: v.ID, Queue: v.Queue, State: v.State, RunAt: v.RunAt, Reason: v.Reason}
 		out.Accepted++
 	}
 	if ours != nil {

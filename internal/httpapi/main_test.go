@@ -39,6 +39,12 @@ type service struct {
 // serve makes an open API without limits; change may make it another.
 func serve(t testing.TB, change ...func(*Options)) *service {
 	t.Helper()
+	return serveAdmitting(t, nil, change...)
+}
+
+// serveAdmitting is serve with somebody to ask about new jobs.
+func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ...func(*Options)) *service {
+	t.Helper()
 	s := &service{t: t, store: jobtest.NewMemory(), disp: jobtest.NewDispatcher(), metrics: prometheus.NewPedanticRegistry()}
 	logger := slog.New(slog.DiscardHandler)
 	if _, fuzzing := t.(*testing.F); !fuzzing { // whose log must not be written from the fuzz target
@@ -49,7 +55,7 @@ func serve(t testing.TB, change ...func(*Options)) *service {
 		t.Fatal(err)
 	}
 	s.jobs = job.NewService(job.Options{
-		Store: s.store, Dispatcher: s.disp, Types: types, Log: logger, Metrics: s.metrics,
+		Store: s.store, Dispatcher: s.disp, Types: types, Log: logger, Metrics: s.metrics, Admissions: admissions,
 		Queues: []string{"email", "bulk", "notification", "default", "maintenance"},
 	})
 	s.jobs.Start()

@@ -16,9 +16,10 @@ type notificationRequest struct {
 	Room       string `json:"room,omitempty" doc:"the room it is for"`
 	Everyone   bool   `json:"everyone,omitempty" doc:"it is for everyone"`
 
-	Message string          `json:"message" example:"Your order has been shipped." doc:"up to 10,000 bytes"`
-	Type    string          `json:"type,omitempty" enum:"info,success,warning,error,message,system" doc:"info when left out"`
-	Data    json.RawMessage `json:"data,omitempty" doc:"any JSON value, handed through; up to 64,000 bytes"`
+	Message  string          `json:"message" example:"Your order has been shipped." doc:"up to 10,000 bytes"`
+	Type     string          `json:"type,omitempty" enum:"info,success,warning,error,message,system" doc:"info when left out"`
+	Data     json.RawMessage `json:"data,omitempty" doc:"any JSON value, handed through; up to 64,000 bytes"`
+	Category string          `json:"category,omitempty" example:"comments" doc:"what its receiver may switch off, or have gathered into a digest, unless it is essential; none is always delivered"`
 
 	Delay     *int64     `json:"delay,omitempty" minimum:"0" maximum:"31622400000" doc:"milliseconds from now until it is sent"`
 	SendAt    *time.Time `json:"send_at,omitempty" doc:"when it is sent; instead of delay, at most 366 days ahead"`
@@ -28,7 +29,7 @@ type notificationRequest struct {
 func (a *api) sendNotification(ctx context.Context, who job.Caller, in notificationRequest) (acceptance, error) {
 	raw, err := encodeJSON(tasks.Notification{
 		ReceiverID: in.ReceiverID, Room: in.Room, Everyone: in.Everyone,
-		Message: in.Message, Type: in.Type, Data: in.Data,
+		Message: in.Message, Type: in.Type, Data: in.Data, Category: in.Category,
 	})
 	if err != nil {
 		return acceptance{}, fmt.Errorf("encoding the notification: %w", err)

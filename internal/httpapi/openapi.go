@@ -47,6 +47,7 @@ func humaConfig(publicURL string) huma.Config {
 				{Name: "jobs", Description: "Post jobs and follow them."},
 				{Name: "schedules", Description: "Have jobs made at certain times."},
 				{Name: "suppressions", Description: "Keep mails from who wants none."},
+				{Name: "recipients", Description: "Send people what they want, when they want it."},
 			},
 		},
 		// The document is served by New; huma's page of it loads scripts from

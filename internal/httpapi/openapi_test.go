@@ -15,7 +15,7 @@ import (
 // TestOpenAPI holds that the document is whole: every route with its request,
 // its answers and the scope it needs, and no reference into nothing.
 func TestOpenAPI(t *testing.T) {
-	s := serve(t, withTimetable(t), withSuppressions(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
+	s := serveRecipients(t, withTimetable(t), withSuppressions(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
 	a := s.get("/openapi.json").want(http.StatusOK)
 	if a.str("openapi") != "3.1.0" || a.header.Get("Content-Type") != "application/openapi+json" {
 		t.Errorf("it is OpenAPI %s, %v", a.str("openapi"), a.header)
@@ -60,6 +60,8 @@ func TestOpenAPI(t *testing.T) {
 		"get /suppressions": "jobs:read 200", "put /suppressions/{address}": "jobs:write 200", "delete /suppressions/{address}": "admin 200",
 		"post /suppressions/import": "admin 200", "get /suppressions/export": "admin 200",
 		"post /schedules/{name}/pause": "schedules:write 200", "post /schedules/{name}/resume": "schedules:write 200", "post /schedules/{name}/run": "schedules:write 202",
+		"get /recipients/{id}/preferences": "jobs:read 200", "put /recipients/{id}/preferences": "jobs:write 200",
+		"delete /recipients/{id}/preferences": "jobs:write 204",
 	}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
@@ -92,7 +94,7 @@ func TestOpenAPI(t *testing.T) {
 				t.Errorf("%s has the body %v", route, op.RequestBody.Content)
 			}
 			for name, example := range body.Examples { // they work
-				if a := s.call(strings.ToUpper(method), strings.NewReplacer("{name}", "probe", "{address}", "a@example.com").Replace(path), string(example.Value)); strconv.Itoa(a.status) != status {
+				if a := s.call(strings.ToUpper(method), strings.NewReplacer("{name}", "probe", "{address}", "a@example.com", "{id}", "probe").Replace(path), string(example.Value)); strconv.Itoa(a.status) != status {
 					t.Errorf("%s: the example %s is answered with %s", route, name, a.text)
 				}
 			}

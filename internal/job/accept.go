@@ -47,6 +47,7 @@ type Acceptance struct {
 	Queue  string
 	Status string // queued, scheduled or suppressed
 	RunAt  time.Time
+	Reason string // why it is suppressed, or put off
 	Err    error
 }
 
@@ -207,7 +208,7 @@ func answer(n New, at time.Time, err error) Acceptance {
 	if err != nil {
 		return Acceptance{Type: n.Type, Err: err}
 	}
-	a := Acceptance{ID: n.ID, Type: n.Type, Queue: n.Queue, RunAt: n.Due(at), Status: "queued"}
+	a := Acceptance{ID: n.ID, Type: n.Type, Queue: n.Queue, RunAt: n.Due(at), Status: "queued", Reason: n.Message}
 	switch {
 	case n.State == Suppressed:
 		a.Status = string(Suppressed)

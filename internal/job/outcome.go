@@ -34,8 +34,8 @@ const (
 	OutcomeCancelled OutcomeKind = "cancelled"
 	// OutcomeAmbiguous: it may have happened.
 	OutcomeAmbiguous OutcomeKind = "ambiguous"
-	// OutcomeGivenBack: the worker stops and the run had not begun its
-	// effect; nothing charged.
+	// OutcomeGivenBack: the run had not begun its effect, and leaves it to
+	// another: the worker stops, or it is not the time; nothing charged.
 	OutcomeGivenBack OutcomeKind = "given_back"
 )
 

@@ -10,13 +10,14 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/suppress"
+	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/tasks"
 )
 
 // Builtin binds the handlers of the job types that Postrider comes with. The
 // handler of a type of your own is added here.
 func Builtin(m Mail) []Binding {
-	return []Binding{Email(m), Notification(), Heartbeat(), Noop(), NoopEphemeral()}
+	return []Binding{Email(m), Notification(m.Preferences), Heartbeat(), Noop(), NoopEphemeral()}
 }
 
 // Mail is what mails are sent with.
@@ -24,7 +25,9 @@ type Mail struct {
 	Sender *mail.Sender
 	// Suppressed knows who gets none.
 	Suppressed *suppress.Gate
-	Files      Files
+	// Preferences know who wants which, and when; notifications ask them too.
+	Preferences *recipient.Service
+	Files       Files
 }
 
 // Files has what mails carry; an *attach.Keeper does.
@@ -37,8 +40,8 @@ type Files interface {
 // it may go out.
 const askAgain = 5 * time.Second
 
-// Email sends a job's mail. All attempts at a job are the same mail: one
-// Message-ID, one Date. An address of which the server says that it does not
+// Email sends a job's mail, as far as its recipient wants it now. All attempts
+// at a job are the same mail: one Message-ID, one Date. An address of which the server says that it does not
 // exist gets no more mail.
 func Email(m Mail) Binding {
 	return On(tasks.EmailSend, func(ctx context.Context, run *Run, e *tasks.Email) job.Outcome {
@@ -46,6 +49,9 @@ func Email(m Mail) Binding {
 			return job.Outcome{Kind: job.OutcomeGivenBack, Message: fmt.Sprintf("asking whether the address is suppressed: %v", err), After: jittered(askAgain)}
 		} else if blocked {
 			return job.Outcome{Kind: job.OutcomeSuppressed, Message: s.String()}
+		}
+		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, gathered{e.Category, e.Subject, e.Text}); ended {
+			return o
 		}
 		pass, o, early := run.early(limit.OfRecipient(e.Rcpt))
 		if early {

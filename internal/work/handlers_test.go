@@ -42,7 +42,7 @@ func newMailRig(t *testing.T) (*rig, *testkit.SMTP) {
 
 // mailOver sends to everyone whom the list lets through.
 func mailOver(s *mail.Sender, list ...mail.Suppression) Mail {
-	return Mail{Sender: s, Suppressed: suppress.NewGate(&suppressions{all: list}, mail.Categories{Names: []string{"security"}})}
+	return Mail{Sender: s, Suppressed: suppress.NewGate(&suppressions{all: list}, mail.Categories{Names: []string{"security"}}), Preferences: nobody()}
 }
 
 // suppressions is a list that is only read.

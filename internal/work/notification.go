@@ -5,13 +5,18 @@ import (
 
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/tasks"
 )
 
 // Notification puts a job's notification into its stream: the row is written
-// together with the job's outcome, so it is there exactly once.
-func Notification() Binding {
-	return On(tasks.NotificationSend, func(_ context.Context, run *Run, n *tasks.Notification) job.Outcome {
+// together with the job's outcome, so it is there exactly once. What its
+// receiver has gathered goes into a digest instead.
+func Notification(prefs *recipient.Service) Binding {
+	return On(tasks.NotificationSend, func(ctx context.Context, run *Run, n *tasks.Notification) job.Outcome {
+		if o, ended := preferred(ctx, run, prefs.Notifications, n, gathered{n.Category, n.Message, ""}); ended {
+			return o
+		}
 		o := job.Succeeded("put into the stream %s", n.Stream())
 		o.Effects = []job.Effect{inbox.Notification{
 			ID: run.Job.ID, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data,
