@@ -52,8 +52,9 @@ var may = map[string][]string{
 	"internal/telemetry": {},
 	"internal/mailcatch": {},
 
-	"internal/mail/attach":   {"internal/job", "tasks"},
-	"internal/mail/suppress": {"internal/mail", "internal/job", "tasks"},
+	"internal/mail/unsubscribe": {"internal/mail", "internal/job", "internal/limit"},
+	"internal/mail/attach":      {"internal/job", "tasks"},
+	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
 
 	// For tests only.
 	"internal/testkit":               {},

@@ -236,10 +236,18 @@ func (a *App) openMail(ctx context.Context) (err error) {
 	return nil
 }
 
+// links are those by which recipients unsubscribe, or nil.
+func (a *App) links() *mail.Links {
+	return mail.NewLinks(a.cfg.HTTP.PublicURL, a.cfg.Mail.Secret, a.cfg.Categories)
+}
+
 // warn tells an operator what works but may not be meant.
 func (a *App) warn() {
 	if a.role.API && a.keys.Open() {
 		a.log.Warn("POSTRIDER_API_KEYS is not set: the API is open to everything on this machine, and serves on loopback only")
+	}
+	if a.role.Worker && a.catcher == nil && a.links() == nil {
+		a.log.Warn("POSTRIDER_PUBLIC_URL or POSTRIDER_SECRET is not set: mails carry no link to unsubscribe")
 	}
 	for _, t := range a.types.Types() {
 		if !slices.Contains(a.cfg.Broker.Queues.Names(), t.Queue) {
@@ -326,7 +334,7 @@ func (a *App) startWorker() error {
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients, Links: a.links()}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

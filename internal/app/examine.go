@@ -190,6 +190,9 @@ func (e *examination) mail(ctx context.Context, cfg Config, r Role) {
 		}
 		e.add("mail "+c.Provider, Fine, "the server lets us in", "")
 	}
+	if mail.NewLinks(cfg.HTTP.PublicURL, cfg.Mail.Secret, cfg.Categories) == nil {
+		e.add("unsubscribe", Warns, "mails carry no link to unsubscribe, which large receivers want in all but essential ones", "set POSTRIDER_PUBLIC_URL and POSTRIDER_SECRET, the same for all processes")
+	}
 	if strings.HasSuffix(cfg.Mail.From, "@localhost>") {
 		e.add("mail", Warns, "MAIL_FROM is not set: few servers take mail from "+cfg.Mail.From, "set MAIL_FROM to an address of yours")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail/unsubscribe"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -39,6 +40,9 @@ func (a *App) openHTTP(ctx context.Context) error {
 		mailbox := httpapi.OnlyLocalHost(a.cfg.HTTP.PublicURL)(a.catcher.Handler())
 		mounts["/dev/mail"], mounts["/dev/mail/*"] = mailbox, mailbox
 	}
+	mounts["/unsubscribe/*"] = unsubscribe.Handler(unsubscribe.Options{
+		Links: a.links(), Suppressions: a.store.Suppressions(), Jobs: a.jobs, Limiter: a.limiter, Log: a.log,
+	})
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}

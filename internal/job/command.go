@@ -144,6 +144,16 @@ func over(j *Job, verb string) error {
 	return Errorf(CodeConflict, "the job is %s already and cannot be %s", j.State, verb)
 }
 
+// Tell adds an event to a job's history, whatever its state, which stays as it
+// is: what became of its mail later. A job that is not there any more is a
+// CodeNotFound.
+func (s *Service) Tell(ctx context.Context, id ID, kind EventKind, message string) error {
+	_, err := s.change(ctx, id, func(j *Job, now time.Time) ([]Event, error) {
+		return []Event{j.event(kind, now, Event{Message: message})}, nil
+	})
+	return err
+}
+
 // change alters one job and returns it as it is afterwards.
 func (s *Service) change(ctx context.Context, id ID, decide Decision) (Job, error) {
 	var seen *Job

@@ -78,7 +78,7 @@ func buildLetter(m Message) (letter, error) {
 		return l, err
 	}
 	msg.Subject(subject)
-	if err := setHeaders(msg, m.Headers); err != nil {
+	if err := setHeaders(msg, m); err != nil {
 		return l, err
 	}
 	if err := setBody(msg, m); err != nil {

@@ -19,7 +19,7 @@ type Config struct {
 	DKIM    DKIM          `env:"POSTRIDER_DKIM" help:"the private keys that mails are signed with, domain:selector:keyfile with commas between; two of one domain, Ed25519 and RSA, sign both"`
 	Timeout time.Duration `env:"POSTRIDER_SMTP_TIMEOUT" envDefault:"20s" help:"the longest that sending one mail may take, all servers that are tried together; half of what is left is for connecting and logging in"`
 
-	Secret       Secret `env:"POSTRIDER_SECRET" secret:"true" help:"signs return paths and links to unsubscribe, 32 characters at least; the same for all processes"`
+	Secret       Secret `env:"POSTRIDER_SECRET" secret:"true" help:"signs return paths and links to unsubscribe, 32 characters at least; several with commas between while it changes: the first signs, all are known; the same for all processes"`
 	BounceDomain string `env:"POSTRIDER_BOUNCE_DOMAIN" help:"the domain that bounces go to, at an address of its own for each mail; its mail must come to Postrider, see docs/feedback.md"`
 }
 

@@ -20,8 +20,11 @@ var ownHeaders = map[string]bool{
 
 const maxHeaderName = 76
 
-// setHeaders adds the caller's headers.
-func setHeaders(msg *gomail.Msg, headers map[string]string) error {
+// setHeaders adds the caller's headers, and those by which the reader can
+// unsubscribe with one click (RFC 8058 §3.1). Who brings a List-Unsubscribe of
+// their own sees to it themselves.
+func setHeaders(msg *gomail.Msg, m Message) error {
+	headers := m.Headers
 	seen := make(map[string]bool, len(headers))
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		if err := checkHeaderName(name); err != nil {
@@ -38,6 +41,15 @@ func setHeaders(msg *gomail.Msg, headers map[string]string) error {
 		}
 		msg.SetGenHeader(gomail.Header(name), value)
 	}
+	if m.UnsubscribeURL == "" || seen["list-unsubscribe"] || seen["list-unsubscribe-post"] {
+		return nil
+	}
+	link, err := headerText("unsubscribe_url", "<"+m.UnsubscribeURL+">")
+	if err != nil {
+		return err
+	}
+	msg.SetGenHeader("List-Unsubscribe", link)
+	msg.SetGenHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 	return nil
 }
 

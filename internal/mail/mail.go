@@ -27,6 +27,10 @@ type Message struct {
 
 	Text, HTML string // either or both; both make multipart/alternative
 
+	// UnsubscribeURL makes List-Unsubscribe and List-Unsubscribe-Post (RFC 8058),
+	// unless Headers holds the first already. See Links.
+	UnsubscribeURL string
+
 	Headers     map[string]string // further headers; those that Build writes itself are refused
 	Attachments []Attachment
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ var returnCode = base32.HexEncoding.WithPadding(base32.NoPadding)
 // the message can write to it.
 type ReturnPaths struct {
 	domain string
-	key    []byte
+	keys   [][]byte // the first signs
 }
 
 // NewReturnPaths returns nil where POSTRIDER_BOUNCE_DOMAIN is not set. The
@@ -31,14 +32,14 @@ func NewReturnPaths(c Config) *ReturnPaths {
 	if c.BounceDomain == "" {
 		return nil
 	}
-	return &ReturnPaths{domain: strings.ToLower(c.BounceDomain), key: c.Secret.Key("return path")}
+	return &ReturnPaths{domain: strings.ToLower(c.BounceDomain), keys: c.Secret.Keys("return path")}
 }
 
 // Of is the return path of the message with that id; empty for an id that is too
 // long to stand in a local part (RFC 5321 §4.5.3.1.1), which no job's is.
 func (r *ReturnPaths) Of(id string) string {
 	id = strings.ToLower(id) // as a server on the way back may write it
-	local := returnPrefix + id + "." + r.sign(id)
+	local := returnPrefix + id + "." + signReturn(r.keys[0], id)
 	if len(local) > maxLocalPart {
 		return ""
 	}
@@ -55,14 +56,16 @@ func (r *ReturnPaths) MessageID(address string) (string, bool) {
 		return "", false
 	}
 	id, signature := rest[:dot], rest[dot+1:]
-	return id, hmac.Equal([]byte(signature), []byte(r.sign(id)))
+	return id, slices.ContainsFunc(r.keys, func(key []byte) bool {
+		return hmac.Equal([]byte(signature), []byte(signReturn(key, id)))
+	})
 }
 
 // Domain is the domain of all return paths, in lower case.
 func (r *ReturnPaths) Domain() string { return r.domain }
 
-func (r *ReturnPaths) sign(id string) string {
-	mac := hmac.New(sha256.New, r.key)
+func signReturn(key []byte, id string) string {
+	mac := hmac.New(sha256.New, key)
 	_, _ = mac.Write([]byte(id)) // a hash never errs
 	return strings.ToLower(returnCode.EncodeToString(mac.Sum(nil)[:returnMAC]))
 }

@@ -49,8 +49,8 @@ func TestReturnPaths(t *testing.T) {
 }
 
 func TestSecretKey(t *testing.T) {
-	a, b := testSecret.Key("return path"), testSecret.Key("unsubscribe")
-	if len(a) != 32 || string(a) == string(b) || string(a) != string(testSecret.Key("return path")) {
+	a, b := testSecret.Keys("return path")[0], testSecret.Keys("unsubscribe")[0]
+	if len(a) != 32 || string(a) == string(b) || string(a) != string(testSecret.Keys("return path")[0]) {
 		t.Errorf("the keys are %x and %x", a, b)
 	}
 	for secret, good := range map[Secret]bool{"": true, "short": false, testSecret: true} {

@@ -28,6 +28,7 @@ type Mail struct {
 	// Preferences know who wants which, and when; notifications ask them too.
 	Preferences *recipient.Service
 	Files       Files
+	Links       *mail.Links // nil: mails have no link to unsubscribe
 }
 
 // Files has what mails carry; an *attach.Keeper does.
@@ -58,6 +59,7 @@ func Email(m Mail) Binding {
 			return o
 		}
 		msg := message(run, e)
+		msg.UnsubscribeURL = m.Links.Of(e.Rcpt, e.Category, string(run.Job.ID))
 		if err := addFiles(ctx, m.Files, &msg, e); err != nil {
 			return fileOutcome(ctx, err)
 		}
