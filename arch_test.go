@@ -25,7 +25,7 @@ var may = map[string][]string{
 	"docs":          {"internal/app"},
 
 	"tasks":     {},
-	"dashboard": {"internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
+	"dashboard": {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth"},
@@ -44,7 +44,7 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress",
+	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	"internal/auth":      {},
 	"internal/limit":     {},

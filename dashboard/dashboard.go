@@ -51,12 +51,13 @@ type Schedules interface {
 // Options are what a Dashboard is made of; all but Users, Open, Secure and
 // TrustedProxies are needed.
 type Options struct {
-	Jobs      Jobs
-	Schedules Schedules
-	Redis     redis.UniversalClient // shared; it stays its owner's to close
-	Queues    []string              // that workers serve, in the order to show them
-	Limiter   *limit.Limiter        // of login attempts
-	Users     auth.Users
+	Jobs       Jobs
+	Schedules  Schedules
+	Deliveries Deliveries
+	Redis      redis.UniversalClient // shared; it stays its owner's to close
+	Queues     []string              // that workers serve, in the order to show them
+	Limiter    *limit.Limiter        // of login attempts
+	Users      auth.Users
 	// Open makes everybody an admin without a login while there are no Users.
 	// Requests must then name a loopback host.
 	Open bool
@@ -111,6 +112,10 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 
 	mux.Handle("GET "+root, d.known(d.overviewPage))
 	mux.Handle("GET "+root+"/{$}", d.known(d.overviewPage))
+	mux.Handle("GET "+deliveryRoot, d.known(d.deliveriesPage))
+	mux.Handle("GET "+deliveryRoot+".csv", d.known(d.exportDeliveries))
+	mux.Handle("GET "+deliveryRoot+"/{id}", d.known(d.deliveryPage))
+	mux.Handle("POST "+deliveryRoot+"/{id}/{command}", d.known(d.deliveryCommand))
 	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
 	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))
 	mux.Handle("POST "+root+"/jobs/{id}/{command}", d.known(d.command))

@@ -21,6 +21,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
@@ -67,6 +68,11 @@ type timetable struct {
 
 func (s *timetable) List(context.Context) ([]schedule.Entry, error) { return s.entries, s.err }
 
+// noDeliveries is Deliveries without mails and objectives.
+type noDeliveries struct{ Deliveries }
+
+func (noDeliveries) Burns(context.Context) ([]delivery.Burn, error) { return nil, nil }
+
 // newRig has the users ann, an admin, and bob, a viewer.
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
@@ -105,7 +111,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 		}
 	})
 	o := Options{
-		Jobs: r.jobs, Schedules: r.times, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
+		Jobs: r.jobs, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
 		Log: log, Clock: time.Now,
 	}
 	if err := o.Users.UnmarshalText([]byte("ann:" + passwordHash() + ":admin,bob:" + passwordHash() + ":viewer")); err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/schedule"
 )
@@ -28,6 +29,7 @@ type overviewView struct {
 	Failures  jobList
 	Schedules []schedule.Entry
 	SchedErr  error
+	Burns     []delivery.Burn
 	Now       time.Time
 }
 
@@ -56,6 +58,9 @@ func (d *Dashboard) overviewPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.Now = now
+	if v.Burns, err = d.Deliveries.Burns(ctx); err != nil {
+		d.log.Warn("the overview lacks the objectives", "err", err)
+	}
 	v.Running = d.list(ctx, now, job.Filter{Status: string(job.Running), Limit: mostRunning})
 	v.Held = d.list(ctx, now, job.Filter{Status: string(job.Held), Limit: mostHeld})
 	v.Failures = d.list(ctx, now, job.Filter{Status: string(job.Failed), Limit: mostFailures})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,10 +17,12 @@ import (
 
 // pages are the templates; each page fills the layout's body.
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"clock": clock,
-	"span":  span,
-	"short": func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"clock":   clock,
+	"span":    span,
+	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', -1, 64) + " %" },
+	"brief":   func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(span(d), " 0 s"), " 0 min") },
+	"short":   func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
 }).ParseFS(embedded, "assets/*.html"))
 
 // page is what every template is given.

@@ -49,6 +49,9 @@ type Email struct {
 	Category    string            `json:"category,omitempty"`
 	Urgent      bool              `json:"urgent,omitempty"` // passes the recipient's quiet hours and digests
 	Attachments []Attachment      `json:"attachments,omitempty"`
+
+	// Sink has the mail built and checked, and then dropped.
+	Sink bool `json:"sink,omitempty"`
 }
 
 // Attachment is a file that a mail carries: its content, in JSON base64, or the
@@ -66,6 +69,9 @@ type Attachment struct {
 
 // Recipient is the envelope recipient in lower case.
 func (e *Email) Recipient() string { return strings.ToLower(e.Rcpt) }
+
+// Rehearse implements Rehearsable.
+func (e *Email) Rehearse() { e.Sink = true }
 
 // Describe implements Described.
 func (e *Email) Describe() Description {

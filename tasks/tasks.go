@@ -35,6 +35,12 @@ type Addressed interface {
 	Recipient() string
 }
 
+// Rehearsable is a Payload whose job can do all but what it is for.
+type Rehearsable interface {
+	// Rehearse makes this payload's job such a one.
+	Rehearse()
+}
+
 // Described is a Payload that is about something: jobs can be searched by it.
 type Described interface {
 	Describe() Description

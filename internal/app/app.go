@@ -24,6 +24,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
@@ -67,6 +68,7 @@ type App struct {
 	files      *attach.Keeper
 	broker     *broker.Client
 	jobs       *job.Service
+	deliveries *delivery.Service
 	schedules  *schedule.Service
 	recipients *recipient.Service
 	feed       *job.Feed         // nil in a process without the API
@@ -180,6 +182,9 @@ func (a *App) buildJobs(context.Context) error {
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
 		Admissions: a.admissions(), Log: a.log, Metrics: a.reg,
 	})
+	a.deliveries = delivery.New(delivery.Options{
+		Store: a.store, Jobs: a.jobs, Suppressions: a.store.Suppressions(), Objectives: a.cfg.Answer.Objectives,
+	})
 	redisWeight := telemetry.Required
 	if a.role.API {
 		redisWeight = telemetry.Degraded // it accepts jobs all the same
@@ -225,9 +230,10 @@ func (a *App) openMail(ctx context.Context) (err error) {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	a.sender, err = mail.New(mail.Options{
-		Config:  cfg,
-		Senders: a.cfg.Broker.Queues.Concurrency(), // no more mails are on their way at once than jobs run
-		Limits:  a.limits, Log: a.log, Metrics: a.reg,
+		Config:   cfg,
+		Senders:  a.cfg.Broker.Queues.Concurrency(), // no more mails are on their way at once than jobs run
+		Measured: append(a.cfg.Answer.Objectives.Categories(), a.cfg.Categories.Names...),
+		Limits:   a.limits, Log: a.log, Metrics: a.reg,
 	})
 	if err != nil {
 		return err
@@ -300,6 +306,12 @@ func (a *App) startScheduler() error {
 	digests := recipient.NewDigests(recipient.DigestOptions{Store: a.store.Recipients(), Jobs: a.jobs, Log: a.log, Metrics: a.reg})
 	digests.Start()
 	a.life.onStop("digests", partLimit, func(context.Context) error { digests.Stop(); return nil })
+	counter, err := delivery.NewCounter(a.deliveries, a.log, a.reg)
+	if err != nil {
+		return err
+	}
+	counter.Start()
+	a.life.onStop("objectives", partLimit, func(context.Context) error { counter.Stop(); return nil })
 
 	shown, err := broker.NewTimetable(broker.TimetableOptions{
 		Redis: a.redis, Entries: a.periodic, Queues: a.cfg.Broker.Queues, Log: a.log,

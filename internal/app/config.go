@@ -9,6 +9,7 @@ import (
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
@@ -38,6 +39,7 @@ type Config struct {
 	Work       work.Config
 	Table      schedule.Config
 	Keep       job.Retention
+	Answer     delivery.Config
 	Log        telemetry.Config
 	Client     Client
 }

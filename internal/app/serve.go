@@ -48,7 +48,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
@@ -63,7 +63,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 		return nil
 	}
 	d, err := dashboard.New(dashboard.Options{
-		Jobs: a.jobs, Schedules: a.schedules, Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
+		Jobs: a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
 		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,

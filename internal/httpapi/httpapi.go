@@ -17,6 +17,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
@@ -30,6 +31,7 @@ type Options struct {
 	Schedules   Schedules   // a *schedule.Service
 	Preferences Preferences // a *recipient.Service
 	Files       *attach.Keeper
+	Deliveries  *delivery.Service
 	Feed        *job.Feed        // that is started
 	Types       *tasks.Catalogue // that Jobs accepts
 	// Suppressions is the list of who gets no mail.
@@ -52,6 +54,7 @@ type api struct {
 	schedules    Schedules
 	files        *attach.Keeper
 	preferences  Preferences
+	deliveries   *delivery.Service
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	suppressions mail.Suppressions
@@ -80,7 +83,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, deliveries: o.Deliveries, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()

@@ -53,7 +53,8 @@ func TestOpenAPI(t *testing.T) {
 		"post /jobs/send-notification": "jobs:write 202", "post /jobs": "jobs:write 202", "post /jobs/batch": "jobs:write 202",
 		"get /jobs": "jobs:read 200", "get /jobs/{id}": "jobs:read 200", "delete /jobs/{id}": "jobs:write 200",
 		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
-		"post /jobs/retry": "jobs:write 200", "get /events": "jobs:read 200",
+		"get /recipients/{address}/timeline": "jobs:read 200",
+		"post /jobs/retry":                   "jobs:write 200", "get /events": "jobs:read 200",
 		"post /attachments": "jobs:write 201",
 		"get /schedules":    "jobs:read 200", "get /schedules/{name}": "jobs:read 200", "get /schedules/{name}/runs": "jobs:read 200",
 		"post /schedules": "schedules:write 201", "put /schedules/{name}": "schedules:write 200", "delete /schedules/{name}": "schedules:write 204",
@@ -120,9 +121,6 @@ func TestOpenAPI(t *testing.T) {
 	}
 	if len(doc.Components.SecuritySchemes) != 2 {
 		t.Errorf("the security schemes are %v", doc.Components.SecuritySchemes)
-	}
-	if strings.Contains(a.text, "template") {
-		t.Error("it knows fields that are not there yet")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
 )
@@ -48,6 +49,12 @@ func (a *api) findJob(ctx context.Context, in *findInput) (*jobAnswer, error) {
 			return nil, err
 		}
 		out.Body.Events = showEvents(events)
+		now, err := a.now(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		answer := delivery.AnswerOf(&j, events, now)
+		out.Body.Answer = &answer
 	}
 	if in.Payload {
 		out.Body.Payload = j.Payload

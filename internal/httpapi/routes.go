@@ -64,6 +64,7 @@ func (a *api) routes() {
 	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.RunNow)))
 
 	a.eventRoute(readErrors)
+	a.timelineRoute(readErrors)
 
 	retry := operation(huma.Operation{
 		OperationID: "retry-jobs", Method: http.MethodPost, Path: "/jobs/retry", Summary: "Run many jobs again",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -27,29 +28,30 @@ func (stamp) Schema(huma.Registry) *huma.Schema {
 
 // jobView is a job as the API shows it.
 type jobView struct {
-	ID              job.ID          `json:"id" example:"0198c1f0-7a52-7c3e-9b1d-2f6a8e4c5b70"`
-	Type            string          `json:"type" example:"email:send"`
-	Queue           string          `json:"queue" example:"email"`
-	State           string          `json:"state" enum:"scheduled,queued,retrying,running,held,done,failed,cancelled,expired,suppressed" doc:"scheduled, queued and retrying wait for a run; held waits for a person; running runs; the others are final"`
-	Recipient       string          `json:"recipient,omitempty" example:"user@example.com" doc:"who it is for: a mail address, or the stream of a notification"`
-	BatchID         job.ID          `json:"batch_id,omitempty" doc:"of the request with several jobs that made it"`
-	AcceptedBy      string          `json:"accepted_by" doc:"name of the API key"`
-	CreatedAt       stamp           `json:"created_at,omitzero"`
-	RunAt           stamp           `json:"run_at,omitzero" doc:"it does not run before"`
-	ExpiresAt       stamp           `json:"expires_at,omitzero" doc:"it does not begin to run after"`
-	StartedAt       stamp           `json:"started_at,omitzero" doc:"beginning of its last run"`
-	FinishedAt      stamp           `json:"finished_at,omitzero" doc:"when it came to its final state"`
-	Runs            int             `json:"runs" doc:"how often a worker took it up"`
-	Attempts        int             `json:"attempts" doc:"how many runs count against max_attempts"`
-	MaxAttempts     int             `json:"max_attempts"`
-	Deaths          int             `json:"deaths" doc:"runs whose worker was lost"`
-	CancelRequested bool            `json:"cancel_requested" doc:"of a running job: it stops if it still can"`
-	Worker          string          `json:"worker,omitempty" doc:"that runs it"`
-	Code            job.Code        `json:"code,omitempty" example:"temporary" doc:"class of the last outcome, unless that was success"`
-	Message         string          `json:"message,omitempty" doc:"what the last outcome said, such as the mail server's reply"`
-	ReplyCode       int             `json:"reply_code,omitempty" example:"451" doc:"the mail server's"`
-	Payload         json.RawMessage `json:"payload,omitempty" doc:"only with payload=true and the scope admin, and until retention takes it"`
-	Events          []eventView     `json:"events,omitempty" nullable:"false" doc:"its history, oldest first; of a single job only"`
+	ID              job.ID           `json:"id" example:"0198c1f0-7a52-7c3e-9b1d-2f6a8e4c5b70"`
+	Type            string           `json:"type" example:"email:send"`
+	Queue           string           `json:"queue" example:"email"`
+	State           string           `json:"state" enum:"scheduled,queued,retrying,running,held,done,failed,cancelled,expired,suppressed" doc:"scheduled, queued and retrying wait for a run; held waits for a person; running runs; the others are final"`
+	Recipient       string           `json:"recipient,omitempty" example:"user@example.com" doc:"who it is for: a mail address, or the stream of a notification"`
+	BatchID         job.ID           `json:"batch_id,omitempty" doc:"of the request with several jobs that made it"`
+	AcceptedBy      string           `json:"accepted_by" doc:"name of the API key"`
+	CreatedAt       stamp            `json:"created_at,omitzero"`
+	RunAt           stamp            `json:"run_at,omitzero" doc:"it does not run before"`
+	ExpiresAt       stamp            `json:"expires_at,omitzero" doc:"it does not begin to run after"`
+	StartedAt       stamp            `json:"started_at,omitzero" doc:"beginning of its last run"`
+	FinishedAt      stamp            `json:"finished_at,omitzero" doc:"when it came to its final state"`
+	Runs            int              `json:"runs" doc:"how often a worker took it up"`
+	Attempts        int              `json:"attempts" doc:"how many runs count against max_attempts"`
+	MaxAttempts     int              `json:"max_attempts"`
+	Deaths          int              `json:"deaths" doc:"runs whose worker was lost"`
+	CancelRequested bool             `json:"cancel_requested" doc:"of a running job: it stops if it still can"`
+	Worker          string           `json:"worker,omitempty" doc:"that runs it"`
+	Code            job.Code         `json:"code,omitempty" example:"temporary" doc:"class of the last outcome, unless that was success"`
+	Message         string           `json:"message,omitempty" doc:"what the last outcome said, such as the mail server's reply"`
+	ReplyCode       int              `json:"reply_code,omitempty" example:"451" doc:"the mail server's"`
+	Answer          *delivery.Answer `json:"answer,omitempty" doc:"whether it was sent, in words; of a single job only"`
+	Payload         json.RawMessage  `json:"payload,omitempty" doc:"only with payload=true and the scope admin, and until retention takes it"`
+	Events          []eventView      `json:"events,omitempty" nullable:"false" doc:"its history, oldest first; of a single job only"`
 }
 
 type eventView struct {

@@ -18,6 +18,9 @@ type Message struct {
 	// Category is what providers may be chosen by; it is not shown.
 	Category string
 
+	// Sink has it built and checked, and then dropped: see [SinkProvider].
+	Sink bool
+
 	From string // RFC 5322 mailbox; header and envelope; empty means the Sender's
 	Rcpt string // the one envelope recipient
 

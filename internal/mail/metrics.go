@@ -2,6 +2,8 @@ package mail
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -9,12 +11,20 @@ import (
 // metrics are the counters of all providers; their names are the only labels
 // that come from a setting.
 type metrics struct {
+	soon   *prometheus.HistogramVec
+	named  []string // categories that soon tells apart
 	sends  *prometheus.CounterVec
 	opened *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(categories []string) *metrics {
 	return &metrics{
+		named: categories,
+		soon: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "postrider_mail_accept_to_sent_seconds",
+			Help:    "From the time when a mail was to go out, which is when it was accepted unless it is for later, until a server took it; by category, of those that are essential or have an objective.",
+			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600},
+		}, []string{"category"}),
 		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_mail_sends_total",
 			Help: "Mails that a provider was offered, by what became of them (sent, temporary, permanent, ambiguous, cancelled) and the class of its last reply (2xx, 4xx, 5xx, none).",
@@ -23,6 +33,19 @@ func newMetrics() *metrics {
 			Name: "postrider_mail_connections_opened_total", Help: "Connections that were made and logged in to.",
 		}, []string{"provider"}),
 	}
+}
+
+// Measure notes how long a mail took that a server has just taken, since it was
+// due. Categories come from outside; only those that are Measured make a label.
+func (s *Sender) Measure(category string, due time.Time) {
+	label := "other"
+	switch {
+	case category == "":
+		label = "none"
+	case slices.Contains(s.metrics.named, category):
+		label = category
+	}
+	s.metrics.soon.WithLabelValues(label).Observe(max(time.Since(due), 0).Seconds())
 }
 
 // sent counts a message; e is nil of one that was taken.
@@ -56,6 +79,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	c.sends.Describe(ch)
+	c.soon.Describe(ch)
 	c.opened.Describe(ch)
 	ch <- connectionsDesc
 	ch <- breakerDesc
@@ -65,6 +89,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.sends.Collect(ch)
+	c.soon.Collect(ch)
 	c.opened.Collect(ch)
 	gauge := func(desc *prometheus.Desc, value int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), labels...)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
@@ -151,4 +152,42 @@ func scanEvents(out *[]job.Event) func(*sql.Rows) error {
 		*out = append(*out, e)
 		return err
 	}
+}
+
+// CountMinutes implements delivery.Minutes.
+func (s *Store) CountMinutes(ctx context.Context, o delivery.Objective, back time.Duration) error {
+	within := o.Within.Milliseconds()
+	err := s.transact(ctx, "count_minutes", func(x *tx) error {
+		var from, to int64
+		err := x.rows(ctx, nil, `
+			SELECT {now} / 60000, COALESCE((SELECT max(minute) + 1 FROM objective_minutes WHERE category = ?), 0)`,
+			func(rows *sql.Rows) error { return rows.Scan(&to, &from) }, o.Category)
+		if err != nil {
+			return err
+		}
+		from = max(from, to-int64(back/time.Minute))
+		if from >= to {
+			return nil
+		}
+		return x.exec(ctx, nil, `
+			INSERT INTO objective_minutes (category, minute, total, good)
+			SELECT mails.category, (mails.due_at + ?) / 60000, count(*),
+				sum(CASE WHEN jobs.state = 'done' AND jobs.finished_at <= mails.due_at + ? THEN 1 ELSE 0 END)
+			FROM mails JOIN jobs ON jobs.id = mails.job_id
+			WHERE mails.category = ? AND mails.category <> '' AND mails.due_at >= ? AND mails.due_at < ?
+				AND jobs.state NOT IN ('cancelled', 'suppressed') AND NOT (jobs.state = 'failed' AND jobs.code = 'permanent')
+			GROUP BY 1, 2
+			ON CONFLICT (category, minute) DO NOTHING`,
+			within, within, o.Category, from*60000-within, to*60000-within)
+	})
+	return coded("counting mails by their objective", err)
+}
+
+// AttainedSince implements delivery.Minutes.
+func (s *Store) AttainedSince(ctx context.Context, category string, back time.Duration) (a delivery.Attained, err error) {
+	err = s.ask(ctx, "summing up an objective", `
+		SELECT COALESCE(sum(total), 0), COALESCE(sum(good), 0) FROM objective_minutes
+		WHERE category = ? AND minute >= ({now} - ?) / 60000`,
+		func(rows *sql.Rows) error { return rows.Scan(&a.Total, &a.Good) }, category, back.Milliseconds())
+	return a, err
 }

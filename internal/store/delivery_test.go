@@ -198,3 +198,52 @@ func TestSearchesGoByIndexes(t *testing.T) {
 		}
 	})
 }
+
+func TestObjectiveMinutes(t *testing.T) {
+	onEach(t, func(t *testing.T, url string) {
+		m := newMailroom(t, url)
+		ctx := t.Context()
+		o := delivery.Objective{Category: "reset", Share: 0.99, Within: 30 * time.Second}
+		about := tasks.Description{Category: "reset"}
+		m.clock.Advance(m.clock.Now().Truncate(time.Minute).Add(2 * time.Minute).Sub(m.clock.Now())) // to a full minute
+
+		soon := m.put("a@example.com", about)
+		late := m.put("b@example.com", about)
+		refused := m.put("c@example.com", about)
+		m.put("d@example.com", about)                                                // never sent
+		m.put("e@example.com", tasks.Description{Category: "news"})                  // of no objective
+		m.put("f@example.com", about, func(n *job.New) { n.Delay = time.Hour })      // not due
+		m.put("g@example.com", about, func(n *job.New) { n.State = job.Suppressed }) // not to be sent
+		m.end(soon, job.Succeeded("ok"))
+		m.end(refused, job.PermanentFailure("550 no such user"))
+		count := func() (a delivery.Attained) {
+			t.Helper()
+			for range 2 { // by two schedulers
+				if err := m.CountMinutes(ctx, o, 6*time.Hour); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a, err := m.AttainedSince(ctx, "reset", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		if got := count(); got != (delivery.Attained{}) {
+			t.Errorf("before the minute is over: %+v", got)
+		}
+		m.clock.Advance(30 * time.Second)
+		m.end(late, job.Succeeded("ok"))
+		m.clock.Advance(time.Minute)
+		if got := count(); got != (delivery.Attained{Total: 3, Good: 1}) {
+			t.Errorf("counted %+v, want one of three in time", got)
+		}
+		m.clock.Advance(3 * time.Hour)
+		if got := count(); got != (delivery.Attained{}) {
+			t.Errorf("an hour of three hours later has %+v", got)
+		}
+		if got, err := m.AttainedSince(ctx, "reset", 6*time.Hour); err != nil || got != (delivery.Attained{Total: 4, Good: 1}) {
+			t.Errorf("in six hours there are %+v, with the mail for later: %v", got, err)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
@@ -71,15 +72,27 @@ func Email(m Mail) Binding {
 			o.Effects = suppressing(run, e, err)
 			return o
 		}
-		o = job.Succeeded("%s: %s", receipt.Provider, receipt.Reply)
+		if due := run.Job.DueAt; !due.IsZero() && !e.Sink {
+			m.Sender.Measure(e.Category, due)
+		}
+		o = job.Succeeded("%s: %s", by(receipt), receipt.Reply)
 		o.ReplyCode = receipt.Code
 		return o
 	})
 }
 
+// by names the server that took a mail.
+func by(r mail.Receipt) string {
+	if r.Host == "" || strings.HasPrefix(r.Host, r.Provider) {
+		return r.Provider
+	}
+	return fmt.Sprintf("%s (%s)", r.Provider, r.Host)
+}
+
 func message(run *Run, e *tasks.Email) mail.Message {
 	return mail.Message{
 		ID: string(run.Job.ID), Date: run.Job.CreatedAt, Category: e.Category,
+		Sink: e.Sink,
 		Rcpt: e.Rcpt, To: e.To, Cc: e.Cc, ReplyTo: e.ReplyTo,
 		Subject: e.Subject, Text: e.Text, HTML: e.HTML, Headers: e.Headers,
 	}
