@@ -51,4 +51,5 @@ type Store interface {
 	// Now is the database's time.
 	Now(ctx context.Context) (time.Time, error)
 	Minutes
+	Eraser
 }

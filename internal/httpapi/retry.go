@@ -28,6 +28,8 @@ type retryRequest struct {
 	Until     *time.Time `json:"until,omitempty" doc:"accepted before that"`
 	Limit     *int       `json:"limit,omitempty" minimum:"1" maximum:"100000" doc:"the most that are retried; 10,000 when left out"`
 	Cursor    string     `json:"cursor,omitempty" doc:"next_cursor of the answer before"`
+	Sink      bool       `json:"sink,omitempty" doc:"rehearse instead: a copy of each mail is built and checked as it would be sent, and dropped; the jobs themselves stay as they are, and the copies' states tell what would become of them. 1,000 jobs at most"`
+	Canary    *int       `json:"canary,omitempty" minimum:"1" maximum:"50" example:"10" doc:"retry this many first and no more: asking again with next_cursor retries the others, once all of the first are done; while they are not, or when one has failed again, that is a 409"`
 	DryRun    *bool      `json:"dry_run,omitempty" doc:"true when left out: only count, and show some; false retries them"`
 }
 
@@ -39,6 +41,7 @@ type retryOutcome struct {
 	Retried    int       `json:"retried" doc:"how many run again"`
 	Passed     int       `json:"passed" doc:"how many do not: their payload was deleted by retention, or their state changed in this moment"`
 	Sample     []jobView `json:"sample,omitempty" nullable:"false" doc:"the newest of them; of a dry run"`
+	BatchID    job.ID    `json:"batch_id,omitempty" doc:"of the copies that sink made"`
 	NextCursor string    `json:"next_cursor,omitempty" doc:"asks to go on: the limit was reached, or the time of a request"`
 }
 
@@ -55,6 +58,15 @@ func (a *api) retryJobs(ctx context.Context, in *retryInput) (*retryAnswer, erro
 		return a.countRetry(ctx, f)
 	}
 	who, _ := auth.From(ctx)
+	if req.Sink {
+		return a.rehearse(ctx, req, f, who.Name)
+	}
+	if err := a.canarySings(ctx, req.Cursor); err != nil {
+		return nil, err
+	}
+	if req.Canary != nil {
+		return a.sendCanary(ctx, f, *req.Canary, who.Name)
+	}
 	f.Limit = 10_000
 	if req.Limit != nil {
 		f.Limit = *req.Limit
@@ -94,7 +106,7 @@ func (r *retryRequest) filter() (job.Filter, error) {
 	var bad tasks.Invalid
 	if r.Cursor != "" {
 		var err error
-		if f.Before, err = readCursor(r.Cursor); err != nil {
+		if f.Before, _, err = readRetryCursor(r.Cursor); err != nil {
 			bad.Add("cursor", "is not one that an answer before gave")
 		}
 	}

@@ -65,6 +65,7 @@ func (a *api) routes() {
 
 	a.eventRoute(readErrors)
 	a.timelineRoute(readErrors)
+	a.eraseRoute(commandErrors)
 
 	retry := operation(huma.Operation{
 		OperationID: "retry-jobs", Method: http.MethodPost, Path: "/jobs/retry", Summary: "Run many jobs again",

@@ -81,3 +81,25 @@ func TestTimeline(t *testing.T) {
 		t.Errorf("the second page is %+v", page)
 	}
 }
+
+func TestErasing(t *testing.T) {
+	s, db := withDatabase(t)
+	id := putJob(t, db, job.New{Type: "email:send", Queue: "email", Recipient: "ann@example.com", State: job.Suppressed})
+	count := s.call(http.MethodDelete, "/recipients/ann@example.com", "").want(http.StatusOK)
+	if count.json["dry_run"] != true || count.json["erased"] != 0.0 || !strings.Contains(count.text, `"jobs":{"suppressed":1}`) {
+		t.Errorf("without confirm: %s", count.text)
+	}
+	if j, err := db.Find(t.Context(), id); err != nil || j.Recipient == "" {
+		t.Errorf("counting erased: %+v, %v", j, err)
+	}
+	did := s.call(http.MethodDelete, "/recipients/Ann@Example.com?confirm=true", "").want(http.StatusOK)
+	if did.json["done"] != true || did.json["erased"] != 1.0 || did.json["next_cursor"] != nil {
+		t.Errorf("confirmed: %s", did.text)
+	}
+	if j, err := db.Find(t.Context(), id); err != nil || j.Recipient != "" || !j.PayloadGone {
+		t.Errorf("what stays is %+v, %v", j, err)
+	}
+	for _, bad := range []string{"/recipients/ann", "/recipients/a@example.com?confirm=true&cursor=x", "/recipients/a@example.com?confirm=true&cursor=*"} {
+		s.call(http.MethodDelete, bad, "").want(http.StatusUnprocessableEntity)
+	}
+}

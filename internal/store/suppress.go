@@ -69,12 +69,20 @@ func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail
 	t := columns("address text")
 	for _, a := range addresses {
 		t.add(clean(a))
+		t.add(hashed(a)) // of a person who was erased
 	}
 	for _, part := range v.s.chunks(t) {
 		err := v.s.askOf(ctx, "looking for suppressions", part, `
 			SELECT `+suppressionColumns+` FROM suppressions WHERE address IN (SELECT v.address FROM {v})`, scanSuppressions(&out))
 		if err != nil {
 			return nil, err
+		}
+	}
+	for i := range out {
+		for _, a := range addresses {
+			if out[i].Address == hashed(a) {
+				out[i].Address = a
+			}
 		}
 	}
 	return out, nil
@@ -92,7 +100,7 @@ func suppressionConditions(f mail.SuppressionFilter) (where string, args []any) 
 	conditions := []string{"TRUE"}
 	and := func(cond string, v any) { conditions, args = append(conditions, cond), append(args, v) }
 	if f.Address != "" {
-		and("address = ?", clean(f.Address))
+		conditions, args = append(conditions, "address IN (?, ?)"), append(args, clean(f.Address), hashed(f.Address))
 	}
 	switch f.Category {
 	case "":

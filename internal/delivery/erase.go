@@ -1,0 +1,150 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
+)
+
+// Person is whom Erase erases, as the database may tell of them.
+type Person struct {
+	Address    string   // normalised
+	Recipients []string // as jobs keep them: the address in its forms, streams
+	Quotes     []string // texts in lower case that give the address away
+}
+
+// PersonOf is the person of an address, and of the user of that name where one
+// is given. CodeInvalid where it is no mail address.
+func PersonOf(address, user string) (Person, error) {
+	normal, err := mail.Normalise(address)
+	if err != nil {
+		return Person{}, job.Errorf(job.CodeInvalid, "whom to erase is not a mail address")
+	}
+	p := Person{Address: normal, Recipients: everyForm(address)}
+	if user != "" {
+		p.Recipients = append(p.Recipients, "user:"+user)
+	}
+	for _, form := range Forms(address) {
+		local, domain, _ := strings.Cut(form, "@")
+		// As it is, in a query, and in a return path of its own (VERP).
+		p.Quotes = append(p.Quotes, form, url.QueryEscape(form), local+"%40"+domain, local+"="+domain)
+	}
+	return p, nil
+}
+
+// Erased replaces an address in a text that stays.
+const Erased = "erased@erased.invalid"
+
+// Eraser is what erasing needs of the database.
+type Eraser interface {
+	// CountPerson says how many jobs there are for the person, by state.
+	CountPerson(ctx context.Context, p Person) (map[job.State]int, error)
+	// ErasePerson erases at most limit of the person's jobs that are over: whose
+	// they are, what they said, the words of their history, what describes them,
+	// and the notifications that they made. State, type and times stay, and each
+	// has an event of who did it. It says how many it erased.
+	ErasePerson(ctx context.Context, p Person, actor string, limit int) (int, error)
+	// UnfinishedOf lists at most limit of the person's jobs that are not over.
+	UnfinishedOf(ctx context.Context, p Person, limit int) ([]job.ID, error)
+	// Sweep looks for quotes of the person through at most limit rows of what is
+	// at that place, and replaces each by Erased, or deletes the row where it is
+	// the person's own. An address on a list of who gets no mail stays on it, as a
+	// hash. It returns the place to go on from, empty at the end, and how many rows
+	// it changed. The empty place is the beginning.
+	Sweep(ctx context.Context, p Person, place string, limit int) (next string, changed int, err error)
+}
+
+const (
+	erasePage = 500
+	sweepPage = 2000
+	// eraseReserve is left of the caller's time when no further page is begun.
+	eraseReserve = 3 * time.Second
+)
+
+// Erasure says how far an erasure has come.
+type Erasure struct {
+	Jobs      int // of the person, erased by this call
+	Texts     int // rows of others, or without a job, that gave the address away
+	Cancelled int // jobs that were not over
+	// Next is where to go on from, in another call; empty when all is done.
+	Next string
+}
+
+// CountErasable says how many jobs of each state Erase would erase.
+func (s *Service) CountErasable(ctx context.Context, p Person) (map[job.State]int, error) {
+	return s.Store.CountPerson(ctx, p)
+}
+
+// swept begins an Erasure.Next that names a place of the sweep.
+const swept = "sweep "
+
+// Erase erases a person: cancels what is unfinished, erases the person's jobs,
+// and then looks through every table for what else gives the address away. It
+// works in small transactions and stops some seconds before ctx ends, or where a
+// job still runs, with Next: the next call goes on from there. To begin again is
+// safe. What was done stays done after an error.
+func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Erasure, error) {
+	var e Erasure
+	place, sweeping := strings.CutPrefix(from, swept)
+	if from != "" && from != "jobs" && !sweeping {
+		return e, job.Errorf(job.CodeInvalid, "the cursor is not one that this gave")
+	}
+	if !sweeping {
+		place = ""
+		if over, err := s.eraseJobs(ctx, p, actor, &e); err != nil || !over {
+			e.Next = "jobs"
+			return e, err
+		}
+	}
+	for {
+		next, n, err := s.Store.Sweep(ctx, p, place, sweepPage)
+		if err != nil {
+			return e, fmt.Errorf("looking for quotes: %w", err)
+		}
+		if e.Texts += n; next == "" {
+			e.Next = ""
+			return e, nil
+		}
+		place, e.Next = next, swept+next
+		if late(ctx) {
+			return e, nil
+		}
+	}
+}
+
+// eraseJobs reports whether none is left.
+func (s *Service) eraseJobs(ctx context.Context, p Person, actor string, e *Erasure) (over bool, err error) {
+	for {
+		unfinished, err := s.Store.UnfinishedOf(ctx, p, erasePage)
+		if err != nil {
+			return false, err
+		}
+		for _, id := range unfinished {
+			if _, err := s.Jobs.Cancel(ctx, id, actor); err != nil && job.CodeOf(err) != job.CodeConflict { // it has just ended
+				return false, fmt.Errorf("cancelling what is unfinished: %w", err)
+			}
+		}
+		e.Cancelled += len(unfinished)
+		n, err := s.Store.ErasePerson(ctx, p, actor, erasePage)
+		if err != nil {
+			return false, err
+		}
+		e.Jobs += n
+		switch {
+		case n == 0 && len(unfinished) == 0:
+			return true, nil
+		case n == 0, late(ctx): // what is left runs, and will stop soon
+			return false, nil
+		}
+	}
+}
+
+func late(ctx context.Context) bool {
+	until, bounded := ctx.Deadline()
+	return bounded && time.Until(until) < eraseReserve
+}

@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
+)
+
+// rehearse answers POST /jobs/retry with sink.
+func (a *api) rehearse(ctx context.Context, req retryRequest, f job.Filter, actor string) (*retryAnswer, error) {
+	if req.Canary != nil {
+		return nil, job.Invalid(tasks.Invalid{{Field: "canary", Problem: "and sink exclude each other"}})
+	}
+	f.Limit = job.MaxRehearsal
+	if req.Limit != nil {
+		f.Limit = *req.Limit
+	}
+	batch, made, passed, err := a.jobs.Rehearse(ctx, f, actor)
+	if err != nil {
+		return nil, err
+	}
+	return &retryAnswer{retryOutcome{Matched: len(made) + passed, Retried: len(made), Passed: passed, BatchID: batch}}, nil
+}
+
+// sendCanary retries the first jobs that the filter chooses. The cursor that it
+// answers names them: nothing needs to be kept until it comes back.
+func (a *api) sendCanary(ctx context.Context, f job.Filter, n int, actor string) (*retryAnswer, error) {
+	f.Limit = n
+	first, err := a.jobs.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.jobs.RetryMatching(ctx, f, actor)
+	if err != nil {
+		return nil, err
+	}
+	out := retryOutcome{Matched: done.Retried + done.Passed, Retried: done.Retried, Passed: done.Passed}
+	if done.Next != "" {
+		ids := make([]string, len(first))
+		for i, j := range first {
+			ids[i] = string(j.ID)
+		}
+		out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(string(done.Next) + " " + strings.Join(ids, " ")))
+	}
+	return &retryAnswer{out}, nil
+}
+
+// readRetryCursor reads a place, and the canaries that were sent before it.
+func readRetryCursor(s string) (before job.ID, canaries []job.ID, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return "", nil, err
+	}
+	parts := strings.Split(string(raw), " ")
+	if before, err = job.ParseID(parts[0]); err != nil {
+		return "", nil, err
+	}
+	for _, p := range parts[1:] {
+		id, err := job.ParseID(p)
+		if err != nil {
+			return "", nil, err
+		}
+		canaries = append(canaries, id)
+	}
+	return before, canaries, nil
+}
+
+// canarySings refuses to go on from a canary's cursor as long as not all of
+// those jobs are done. One that retention took in the meantime was over long ago.
+func (a *api) canarySings(ctx context.Context, cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	_, canaries, err := readRetryCursor(cursor)
+	if err != nil {
+		return err
+	}
+	under, bad := 0, 0
+	said := ""
+	for _, id := range canaries {
+		j, err := a.jobs.Find(ctx, id)
+		switch {
+		case job.CodeOf(err) == job.CodeNotFound || err == nil && j.State == job.Done:
+		case err != nil:
+			return err
+		case j.State.Final() || j.State == job.Held || j.Attempts > 0:
+			bad++
+			said = j.Status(time.Time{})
+			if j.Message != "" {
+				said += ", " + j.Message
+			}
+		default:
+			under++
+		}
+	}
+	switch {
+	case bad > 0:
+		return job.Errorf(job.CodeConflict, "%d of the first %d did not go well again (%s): without the cursor the others are retried all the same", bad, len(canaries), said)
+	case under > 0:
+		return job.Errorf(job.CodeConflict, "%d of the first %d are still under way: ask again when they are over", under, len(canaries))
+	}
+	return nil
+}
