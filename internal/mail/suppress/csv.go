@@ -1,6 +1,7 @@
 package suppress
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ var exported = append(slices.Clone(imported), "actor", "job_id", "created_at")
 // that names each bad line, counted from 1 with the first line, MaxTold of them
 // at most; then nothing is returned.
 func ReadCSV(r io.Reader, actor string) ([]mail.Suppression, error) {
-	in := csv.NewReader(r)
+	in := csv.NewReader(unmarked(r))
 	in.ReuseRecord = true
 	header, err := in.Read()
 	if err != nil {
@@ -77,6 +78,17 @@ func ReadCSV(r io.Reader, actor string) ([]mail.Suppression, error) {
 	}
 }
 
+// unmarked passes over the mark that spreadsheets begin with. Behind it a quote
+// would stand in the middle of a field.
+func unmarked(r io.Reader) io.Reader {
+	const mark = "\ufeff"
+	b := bufio.NewReader(r)
+	if begin, err := b.Peek(len(mark)); err == nil && string(begin) == mark {
+		_, _ = b.Discard(len(mark)) // it is buffered
+	}
+	return b
+}
+
 // columnsOf says where each of the imported columns is; -1 for nowhere.
 func columnsOf(header []string) (map[string]int, error) {
 	column := map[string]int{}
@@ -85,9 +97,6 @@ func columnsOf(header []string) (map[string]int, error) {
 	}
 	var bad tasks.Invalid
 	for i, name := range header {
-		if i == 0 {
-			name = strings.TrimPrefix(name, "\ufeff") // the mark that spreadsheets begin with
-		}
 		name = strings.ToLower(strings.TrimSpace(name))
 		place, known := column[name]
 		switch {
@@ -180,17 +189,20 @@ func (c *CSV) Write(all []mail.Suppression) error {
 const formulas = "=+-@\t\r"
 
 // guarded puts an apostrophe before what a spreadsheet would compute, which it
-// takes for "this is text"; unguarded takes it away.
+// takes for "this is text"; unguarded takes it away. What has such an apostrophe
+// of its own gets one more.
 func guarded(s string) string {
-	if s != "" && strings.ContainsRune(formulas, rune(s[0])) {
+	if formula(strings.TrimLeft(s, "'")) {
 		return "'" + s
 	}
 	return s
 }
 
 func unguarded(s string) string {
-	if len(s) > 1 && s[0] == '\'' && strings.ContainsRune(formulas, rune(s[1])) {
+	if strings.HasPrefix(s, "'") && formula(strings.TrimLeft(s, "'")) {
 		return s[1:]
 	}
 	return s
 }
+
+func formula(s string) bool { return s != "" && strings.ContainsRune(formulas, rune(s[0])) }

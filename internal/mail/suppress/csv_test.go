@@ -92,3 +92,28 @@ func TestCSVThereAndBack(t *testing.T) {
 		t.Errorf("it came back as %+v", got)
 	}
 }
+
+// What PowerShell and others write: the mark, and then names in quotes.
+func TestReadCSVMarkBeforeQuotes(t *testing.T) {
+	got, err := suppress.ReadCSV(strings.NewReader("\ufeff\"address\",\"reason\"\r\n\"a@example.com\",\"bounce\"\r\n"), "")
+	if err != nil || len(got) != 1 || got[0].Address != "a@example.com" {
+		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+// An apostrophe of one's own is not taken for the guard.
+func TestCSVKeepsApostrophes(t *testing.T) {
+	want := []mail.Suppression{
+		{Address: "'+x@example.com", Reason: mail.Manual, Note: "'=1"},
+		{Address: "+x@example.com", Reason: mail.Manual, Note: "'"},
+		{Address: "o'x@example.com", Reason: mail.Manual, Note: "''-"},
+	}
+	var b strings.Builder
+	if err := suppress.NewCSV(&b).Write(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := suppress.ReadCSV(strings.NewReader(b.String()), "")
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("came back as %+v, %v, of\n%s", got, err, b.String())
+	}
+}
