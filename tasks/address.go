@@ -5,10 +5,13 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // parseAddress reads one mail address, with or without a display name, and
-// returns it as a header writes it and bare. problem is empty when it is
+// returns it as a header writes it and bare, its domain in lower case and in
+// ASCII (RFC 5891): one person has one address. problem is empty when it is
 // good. Bounds are RFC 5321 section 4.5.3.1: local part 64, path 254 bytes.
 func parseAddress(s string) (full, bare, problem string) {
 	s = strings.TrimSpace(s)
@@ -35,7 +38,16 @@ func parseAddress(s string) (full, bare, problem string) {
 	if strings.ContainsFunc(a.Address, unicode.IsSpace) {
 		return "", "", "must not contain spaces"
 	}
-	bare = local + "@" + strings.ToLower(domain)
+	domain = strings.ToLower(domain)
+	if strings.ContainsFunc(domain, notASCII) { // others are left to the DNS: they may have what IDNA forbids
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return "", "", "has a domain that is not valid"
+		}
+	}
+	bare = local + "@" + domain
+	if len(bare) > 254 {
+		return "", "", "is longer than a mail address may be"
+	}
 	// A local part that must stand in quotes (RFC 5321 section 4.1.2) is bare
 	// without them here, and another address or none when it is read again.
 	if again, err := mail.ParseAddress(bare); err != nil || again.Address != bare {
@@ -46,3 +58,5 @@ func parseAddress(s string) (full, bare, problem string) {
 	}
 	return (&mail.Address{Name: a.Name, Address: bare}).String(), bare, ""
 }
+
+func notASCII(r rune) bool { return r > unicode.MaxASCII }

@@ -60,11 +60,15 @@ func (f *Attachment) check(bad *Invalid, field string) {
 	}
 }
 
+// maxFileType bounds a media type with its parameters, in bytes: written in a
+// header it stands on one line, whatever has to be encoded.
+const maxFileType = 255
+
 // FileType reports whether s is the media type of a file: multipart/* and
 // message/* are of mails, and may not be encoded as files are (RFC 2045 section
 // 6.4).
 func FileType(s string) bool {
 	media, _, err := mime.ParseMediaType(s)
-	return err == nil && strings.Contains(media, "/") && !hasControl(s) &&
+	return err == nil && len(s) <= maxFileType && strings.Contains(media, "/") && !hasControl(s) &&
 		!strings.HasPrefix(media, "multipart/") && !strings.HasPrefix(media, "message/")
 }

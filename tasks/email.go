@@ -67,7 +67,7 @@ type Attachment struct {
 	ContentID string `json:"content_id,omitempty"`
 }
 
-// Recipient is the envelope recipient in lower case.
+// Recipient is the envelope recipient in lower case, its domain in ASCII.
 func (e *Email) Recipient() string { return strings.ToLower(e.Rcpt) }
 
 // Rehearse implements Rehearsable.
@@ -90,6 +90,8 @@ func (e *Email) Validate() error {
 		bad.Add("subject", "must not be empty")
 	case hasControl(e.Subject):
 		bad.Add("subject", "must not contain line breaks or control characters")
+	case hasLongWord(e.Subject):
+		bad.Add("subject", longWord)
 	}
 	if e.Text == "" && e.HTML == "" {
 		bad.Add("text", "must not be empty when there is no html either")
@@ -198,6 +200,8 @@ func checkHeaders(bad *Invalid, headers map[string]string) {
 			bad.Add(field, "must not contain line breaks or control characters")
 		case len(value) > 2000:
 			bad.Add(field, "is longer than 2000 bytes")
+		case hasLongWord(value):
+			bad.Add(field, longWord)
 		}
 		seen[canonical] = true
 	}
@@ -209,6 +213,22 @@ func hasControl(s string) bool {
 	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 	})
+}
+
+// maxWord bounds a word of a header, in bytes: it and the header's name must fit
+// a line of 998 (RFC 5322 section 2.1.1), which is folded at spaces only.
+const maxWord = 900
+
+const longWord = "must not have a word of more than 900 characters"
+
+// hasLongWord looks at words of ASCII; others are encoded in pieces.
+func hasLongWord(s string) bool {
+	for word := range strings.SplitSeq(s, " ") {
+		if len(word) > maxWord && !strings.ContainsFunc(word, notASCII) {
+			return true
+		}
+	}
+	return false
 }
 
 // printable makes a name that came from outside fit to be shown in an error.

@@ -33,6 +33,16 @@ func ExampleEmailSend() {
 	// to[0] is not a mail address; subject must not contain line breaks or control characters; text must not be empty when there is no html either
 }
 
+// A domain has one form, in which people are counted, found and suppressed.
+func TestEmailDomainInASCII(t *testing.T) {
+	for _, to := range []string{"ann@BÜCHER.example", "ann@xn--bcher-kva.example", "Ann <ann@bücher.example>", "ann@bu\u0308cher.example"} {
+		e := email(func(e *tasks.Email) { e.To = []string{to} })
+		if err := e.Validate(); err != nil || e.Recipient() != "ann@xn--bcher-kva.example" {
+			t.Errorf("%q is for %q, %v", to, e.Recipient(), err)
+		}
+	}
+}
+
 // badFields names the fields that an error tells of.
 func badFields(t *testing.T, err error) []string {
 	t.Helper()
@@ -78,6 +88,8 @@ func TestEmailNamesEachBadField(t *testing.T) {
 		{"two recipients, none chosen", func(e *tasks.Email) { e.To = append(e.To, "bob@example.org") }, []string{"rcpt"}},
 		{"two recipients, one chosen", func(e *tasks.Email) { e.To, e.Rcpt = append(e.To, "bob@example.org"), "bob@example.org" }, nil},
 		{"too many recipients", func(e *tasks.Email) { e.Cc = slices.Repeat(e.To, tasks.MaxRecipients) }, []string{"to"}},
+		{"domain as only the DNS has it", func(e *tasks.Email) { e.To = []string{"ann@a_b--c.example"} }, nil},
+		{"bad domain", func(e *tasks.Email) { e.To = []string{"ann@-bü.example"} }, []string{"to[0]"}},
 		{"bad cc", func(e *tasks.Email) { e.Cc, e.Rcpt = []string{"bob@example.org", "x"}, "bob@example.org" }, []string{"cc[1]"}},
 		{"bad rcpt", func(e *tasks.Email) { e.Rcpt = "x" }, []string{"rcpt"}},
 		{"bad reply_to", func(e *tasks.Email) { e.ReplyTo = "x\r\nBcc: y@example.org" }, []string{"reply_to"}},
@@ -101,6 +113,10 @@ func TestEmailNamesEachBadField(t *testing.T) {
 		{"header name with a colon", header("X-A: 1\r\nX-B", "1"), []string{"headers.X-A: 1??X-B"}},
 		{"header without a name", header("", "1"), []string{"headers."}},
 		{"header of two lines", header("X-A", "1\nBcc: x"), []string{"headers.X-A"}},
+		{"subject of one long word", subject(strings.Repeat("x", 901)), []string{"subject"}},
+		{"header of one long word", header("X-A", strings.Repeat("x", 901)), []string{"headers.X-A"}},
+		{"header of long words to be encoded", header("X-A", strings.Repeat("ü", 901)), nil},
+		{"file of a long type", file(tasks.Attachment{Name: "a", ContentType: "text/plain; x=" + strings.Repeat("x", 255), Content: []byte("x")}), []string{"attachments[0].content_type"}},
 		{"long header", header("X-A", strings.Repeat("x", 2001)), []string{"headers.X-A"}},
 		{"too many headers", func(e *tasks.Email) {
 			e.Headers = map[string]string{}

@@ -5,12 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -171,8 +171,8 @@ func (in *emailRequest) payloads(m tasks.Email) ([]payload, error) {
 // normalised is the address as jobs are searched by, or what was given where
 // it is none.
 func normalised(addr string) string {
-	if a, err := mail.ParseAddress(addr); err == nil {
-		addr = a.Address
+	if normal, err := mail.Normalise(addr); err == nil {
+		return normal
 	}
 	return strings.ToLower(strings.TrimSpace(addr))
 }

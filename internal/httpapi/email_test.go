@@ -221,3 +221,12 @@ func TestMailOfManyTooLarge(t *testing.T) {
 		t.Errorf("the fields are %v", a.fields())
 	}
 }
+
+// TestOnePersonOnce: an address is one in whatever form it is written.
+func TestOnePersonOnce(t *testing.T) {
+	s := serve(t)
+	a := s.post("/jobs/send-email", `{"to":["ann@bücher.example","Ann@XN--BCHER-KVA.example","bob@example.com"],"subject":"s","text":"t"}`).want(http.StatusAccepted)
+	if got := a.list("jobs"); len(got) != 2 || got[0]["recipient"] != "ann@xn--bcher-kva.example" {
+		t.Errorf("the jobs are %v", got)
+	}
+}
