@@ -115,23 +115,32 @@ func fileTooLarge(err error, most int64) error {
 	return err
 }
 
-// fileOf finds the one file of a form.
+// fileOf finds the one file of a form. One more would be lost without a word.
 func fileOf(form *multipart.Reader) (content []byte, media string, err error) {
-	for {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
-			return nil, "", job.Invalid(tasks.Invalid{{Field: "file", Problem: "must be given"}})
-		}
-		if err != nil {
-			return nil, "", newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not a form: "+err.Error())
-		}
-		if part.FormName() != "file" {
-			return nil, "", job.Invalid(tasks.Invalid{{Field: clipped(part.FormName()), Problem: "is not a field of this request"}})
-		}
-		content, err := io.ReadAll(part)
-		if err != nil {
-			return nil, "", newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not a form: "+err.Error())
-		}
-		return content, part.Header.Get("Content-Type"), nil
+	broken := func(err error) error {
+		return newProblem(http.StatusBadRequest, job.CodeInvalid, "the body is not a form: "+err.Error())
+	}
+	part, err := form.NextPart()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, "", job.Invalid(tasks.Invalid{{Field: "file", Problem: "must be given"}})
+	case err != nil:
+		return nil, "", broken(err)
+	case part.FormName() != "file":
+		return nil, "", job.Invalid(tasks.Invalid{{Field: clipped(part.FormName()), Problem: "is not a field of this request"}})
+	}
+	if content, err = io.ReadAll(part); err != nil {
+		return nil, "", broken(err)
+	}
+	media = part.Header.Get("Content-Type")
+	switch more, err := form.NextPart(); {
+	case errors.Is(err, io.EOF):
+		return content, media, nil
+	case err != nil:
+		return nil, "", broken(err)
+	case more.FormName() == "file":
+		return nil, "", job.Invalid(tasks.Invalid{{Field: "file", Problem: "must be given once: each file is a request of its own"}})
+	default:
+		return nil, "", job.Invalid(tasks.Invalid{{Field: clipped(more.FormName()), Problem: "is not a field of this request"}})
 	}
 }

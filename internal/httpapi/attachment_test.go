@@ -91,6 +91,9 @@ func TestUpload(t *testing.T) {
 func TestUploadsThatCannotBe(t *testing.T) {
 	s := serve(t, withFiles(t))
 	big := strings.Repeat("x", 1<<10+1)
+	twoKind, twoFiles := form(t, "file", "", []byte("x"))
+	_, boundary, _ := strings.Cut(twoKind, "boundary=")
+	twoFiles = strings.Replace(twoFiles, "--"+boundary+"--", "--"+boundary+"\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\ny\r\n--"+boundary+"--", 1)
 	wrongField, wrongBody := form(t, "picture", "", []byte("x"))
 	bigKind, bigForm := form(t, "file", "", []byte(big))
 	for name, test := range map[string]struct {
@@ -100,6 +103,7 @@ func TestUploadsThatCannotBe(t *testing.T) {
 	}{
 		"too large":        {"text/plain", big, http.StatusRequestEntityTooLarge, "file"},
 		"too large a form": {bigKind, bigForm, http.StatusUnprocessableEntity, "file"},
+		"two files":        {twoKind, twoFiles, http.StatusUnprocessableEntity, "file"},
 		"empty":            {"text/plain", "", http.StatusUnprocessableEntity, "file"},
 		"curl's form":      {"application/x-www-form-urlencoded", "x", http.StatusUnsupportedMediaType, ""},
 		"no media type":    {"words words", "x", http.StatusUnprocessableEntity, "content_type"},
