@@ -71,6 +71,12 @@ func TestErase(t *testing.T) {
 			t.Fatal(err)
 		}
 
+		// Who only sounds like her keeps what she has.
+		joann := m.put("jo"+low, tasks.Description{}, quoting(`{"to":["jo`+low+`"]}`))
+		if err := m.Suppressions().Suppress(ctx, mail.Suppression{Address: "jo" + low, Reason: mail.Unsubscribe}); err != nil {
+			t.Fatal(err)
+		}
+
 		p, err := delivery.PersonOf(ann, "")
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +110,7 @@ func TestErase(t *testing.T) {
 
 		for _, line := range dump(t, url) {
 			for _, secret := range p.Quotes {
-				if strings.Contains(strings.ToLower(line), secret) {
+				if strings.Contains(strings.ReplaceAll(strings.ToLower(line), "jo"+low, ""), secret) {
 					t.Errorf("%q is still there: %s", secret, line)
 				}
 			}
@@ -119,6 +125,12 @@ func TestErase(t *testing.T) {
 		if j, err := m.Find(ctx, other); err != nil || j.State != job.Waiting || j.Recipient != "bob@example.com" ||
 			string(j.Payload) != `{"to":["Bob <bob@example.com>","Ann <`+delivery.Erased+`>"],"rcpt":"bob@example.com"}` {
 			t.Errorf("another person's mail is %s: %v", j.Payload, err)
+		}
+		if j, err := m.Find(ctx, joann); err != nil || j.Recipient != "jo"+low || string(j.Payload) != `{"to":["jo`+low+`"]}` {
+			t.Errorf("the mail to who sounds like her is for %q, %s: %v", j.Recipient, j.Payload, err)
+		}
+		if found, err := m.Suppressions().Find(ctx, "jo"+low); err != nil || len(found) != 1 {
+			t.Errorf("who sounds like her is suppressed by %+v: %v", found, err)
 		}
 		found, err := m.Suppressions().Find(ctx, low)
 		if err != nil || len(found) != 1 || found[0].Address != low || found[0].Reason != mail.Bounce {
