@@ -67,6 +67,9 @@ func searchText(q delivery.Query) (text string, args []any, err error) {
 		if err != nil {
 			return "", nil, err
 		}
+		if len(q.Recipients) > 0 { // whose index is the better one
+			status = strings.Replace(status, troubledWords, "TRUE", 1)
+		}
 		and(status)
 	}
 	if q.Subject != "" {

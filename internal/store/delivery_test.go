@@ -181,11 +181,12 @@ func TestSearchesGoByIndexes(t *testing.T) {
 			q    delivery.Query
 			want string
 		}{
-			"recipient": {delivery.Query{Recipients: []string{"user17@example.com"}}, "jobs_recipient"},
-			"subject":   {delivery.Query{Subject: "number 1234"}, "mails_subject"},
-			"template":  {delivery.Query{Template: "t17"}, "mails_template"},
-			"failed":    {delivery.Query{Status: "failed"}, "jobs_troubled"},
-			"all":       {delivery.Query{}, "mails"},
+			"recipient":           {delivery.Query{Recipients: []string{"user17@example.com"}}, "jobs_recipient"},
+			"recipient and state": {delivery.Query{Recipients: []string{"user17@example.com"}, Status: "failed"}, "jobs_recipient"},
+			"subject":             {delivery.Query{Subject: "number 1234"}, "mails_subject"},
+			"template":            {delivery.Query{Template: "t17"}, "mails_template"},
+			"failed":              {delivery.Query{Status: "failed"}, "jobs_troubled"},
+			"all":                 {delivery.Query{}, "mails"},
 		} {
 			c.q.Limit = 50
 			plan, err := m.ExplainSearch(t.Context(), c.q)

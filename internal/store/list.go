@@ -52,8 +52,9 @@ func conditions(f job.Filter) (sql string, args []any, err error) {
 		}
 		// Written out, so that the planner sees that a partial index serves.
 		and("state = '" + f.Status + "'")
-		if slices.Contains(troubled, job.State(f.Status)) {
-			and("state IN ('held', 'failed', 'cancelled', 'expired', 'suppressed')") // SQLite wants the index's own words
+		// SQLite wants the index's own words to use it; a recipient's or a batch's is the better one.
+		if slices.Contains(troubled, job.State(f.Status)) && f.Recipient == "" && f.Batch == "" {
+			and(troubledWords)
 		}
 	}
 	if f.Type != "" {
@@ -91,3 +92,6 @@ func conditions(f job.Filter) (sql string, args []any, err error) {
 
 // troubled are the states that the index jobs_troubled holds.
 var troubled = []job.State{job.Held, job.Failed, job.Cancelled, job.Expired, job.Suppressed}
+
+// troubledWords are the condition of the index jobs_troubled.
+const troubledWords = "state IN ('held', 'failed', 'cancelled', 'expired', 'suppressed')"
