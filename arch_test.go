@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"internal/operator": {"internal/app", "internal/config", "internal/auth"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
-	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
+	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
 	"internal/broker":   {"internal/job", "tasks"},
 	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/inbox", "internal/chat", "internal/recipient"},
 	"internal/schedule": {"internal/job", "tasks"},
@@ -44,7 +44,7 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress",
+	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	"internal/auth":      {},
 	"internal/limit":     {},
@@ -55,6 +55,7 @@ var may = map[string][]string{
 	"internal/mail/unsubscribe": {"internal/mail", "internal/job", "internal/limit"},
 	"internal/mail/attach":      {"internal/job", "tasks"},
 	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
+	"internal/mail/feedback":    {"internal/mail"},
 
 	// For tests only.
 	"internal/testkit":               {},

@@ -242,6 +242,7 @@ func Builtin() []Type {
 	return []Type{
 		EmailSend.Type,
 		EmailReminder.Type,
+		FeedbackReceive.Type,
 		NotificationSend.Type,
 		LogHeartbeat.Type,
 		MaintenanceCleanup.Type,

@@ -29,6 +29,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mailcatch"
 	"github.com/postrider/postrider/internal/recipient"
@@ -344,9 +345,13 @@ func (a *App) startWorker() error {
 	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker, Files: a.store.Files()}
 	a.limits.Start()
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
+	mails := work.Mail{
+		Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients, Links: a.links(),
+		Feedback: a.store.Feedback(), Reader: feedback.Reader{Returns: mail.NewReturnPaths(a.cfg.Mail)},
+	}
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(work.Mail{Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients, Links: a.links()}), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(mails), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

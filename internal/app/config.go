@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -33,6 +34,7 @@ type Config struct {
 	Files   attach.Config
 	// Categories of mail.
 	Categories mail.Categories
+	Feedback   feedback.Config
 	HTTP       httpapi.Config
 	Auth       auth.Config
 	Limit      limit.Config

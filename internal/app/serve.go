@@ -12,6 +12,7 @@ import (
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/unsubscribe"
 	"github.com/postrider/postrider/internal/telemetry"
 )
@@ -47,9 +48,13 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return err
 	}
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
+	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: feedback.Get})
+	if err != nil {
+		return err
+	}
 	a.handler, err = httpapi.New(httpapi.Options{
 		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
-		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
+		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Feedback: receiver, Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -36,12 +37,14 @@ type Options struct {
 	Types       *tasks.Catalogue // that Jobs accepts
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
-	Keys         *auth.Keys
-	Limiter      *limit.Limiter // whose metrics the caller registers
-	Rates        limit.Config
-	Config       Config
-	Log          *slog.Logger
-	Metrics      prometheus.Registerer
+	// Feedback knows providers' webhooks.
+	Feedback *feedback.Receiver
+	Keys     *auth.Keys
+	Limiter  *limit.Limiter // whose metrics the caller registers
+	Rates    limit.Config
+	Config   Config
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
 	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
 	// They see the whole path, are logged and counted as the API is, and guard
 	// themselves; only the Host header of an open API is checked for them.
@@ -58,6 +61,7 @@ type api struct {
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	suppressions mail.Suppressions
+	feedback     *feedback.Receiver
 	keys         *auth.Keys
 	limiter      *limit.Limiter
 	rates        limit.Config
@@ -83,7 +87,7 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, deliveries: o.Deliveries, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, feedback: o.Feedback, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, deliveries: o.Deliveries, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -126,6 +130,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.suppressionRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()
+	a.feedbackRoutes(r)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)
 	}

@@ -48,6 +48,7 @@ func humaConfig(publicURL string) huma.Config {
 				{Name: "schedules", Description: "Have jobs made at certain times."},
 				{Name: "suppressions", Description: "Keep mails from who wants none."},
 				{Name: "recipients", Description: "Send people what they want, when they want it."},
+				{Name: "feedback", Description: "Hear from providers what became of mails."},
 			},
 		},
 		// The document is served by New; huma's page of it loads scripts from

@@ -15,7 +15,7 @@ import (
 // TestOpenAPI holds that the document is whole: every route with its request,
 // its answers and the scope it needs, and no reference into nothing.
 func TestOpenAPI(t *testing.T) {
-	s := serveRecipients(t, withTimetable(t), withSuppressions(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
+	s := serveRecipients(t, withTimetable(t), withSuppressions(t), withFeedback(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
 	a := s.get("/openapi.json").want(http.StatusOK)
 	if a.str("openapi") != "3.1.0" || a.header.Get("Content-Type") != "application/openapi+json" {
 		t.Errorf("it is OpenAPI %s, %v", a.str("openapi"), a.header)
@@ -59,6 +59,7 @@ func TestOpenAPI(t *testing.T) {
 		"get /schedules":    "jobs:read 200", "get /schedules/{name}": "jobs:read 200", "get /schedules/{name}/runs": "jobs:read 200",
 		"post /schedules": "schedules:write 201", "put /schedules/{name}": "schedules:write 200", "delete /schedules/{name}": "schedules:write 204",
 		"get /suppressions": "jobs:read 200", "put /suppressions/{address}": "jobs:write 200", "delete /suppressions/{address}": "admin 200",
+		"post /feedback/message": "jobs:write 200", "post /feedback/{provider}": " 200",
 		"post /suppressions/import": "admin 200", "get /suppressions/export": "admin 200",
 		"post /schedules/{name}/pause": "schedules:write 200", "post /schedules/{name}/resume": "schedules:write 200", "post /schedules/{name}/run": "schedules:write 202",
 		"get /recipients/{id}/preferences": "jobs:read 200", "put /recipients/{id}/preferences": "jobs:write 200",
@@ -73,6 +74,12 @@ func TestOpenAPI(t *testing.T) {
 				continue
 			}
 			delete(want, route)
+			if scope == "" { // who calls is known otherwise
+				if op.Summary == "" || len(op.Security) != 0 {
+					t.Errorf("%s is described as %+v", route, op)
+				}
+				continue
+			}
 			if op.Summary == "" || len(op.Security) < 2 || op.Security[0]["bearer"][0] != scope || op.Security[1]["apiKey"][0] != scope {
 				t.Errorf("%s is described as %+v", route, op)
 			}
@@ -84,9 +91,11 @@ func TestOpenAPI(t *testing.T) {
 			if op.RequestBody == nil || path == "/attachments" { // which takes files
 				continue
 			}
-			if csv, ok := op.RequestBody.Content["text/csv"]; ok {
-				if csv.Schema["type"] != "string" || len(op.RequestBody.Content) != 1 {
-					t.Errorf("%s has the body %v", route, op.RequestBody.Content)
+			if _, isJSON := op.RequestBody.Content["application/json"]; !isJSON { // a file, or a mail
+				for media, body := range op.RequestBody.Content {
+					if body.Schema["type"] != "string" || media != "text/csv" && media != "message/rfc822" {
+						t.Errorf("%s has the body %v", route, op.RequestBody.Content)
+					}
 				}
 				continue
 			}

@@ -71,6 +71,7 @@ func TestSendUnderAReturnPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	s.postmark = true // as if its host were Postmark's
 	m := testMessage()
 	if _, err := s.Send(t.Context(), m, nil); err != nil {
 		t.Fatal(err)
@@ -81,5 +82,8 @@ func TestSendUnderAReturnPath(t *testing.T) {
 	}
 	if !strings.Contains(string(got.Data), "From: \"Shop\" <shop@example.com>\r\n") {
 		t.Errorf("the header is\n%s", got.Data)
+	}
+	if !strings.Contains(string(got.Data), "X-PM-Metadata-postrider-job: "+m.ID+"\r\n") {
+		t.Errorf("the metadata is missing in\n%s", got.Data)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,7 @@ type Sender struct {
 	keys      Keys
 	from      string
 	returns   *ReturnPaths // nil: bounces go to the header's sender
+	postmark  bool         // one of the providers is Postmark
 	timeout   time.Duration
 }
 
@@ -68,6 +71,7 @@ func New(o Options) (*Sender, error) {
 	s.metrics = m
 	log := o.Log.With("component", "mail")
 	for _, settings := range all {
+		s.postmark = s.postmark || strings.HasSuffix(strings.ToLower(settings.host), ".postmarkapp.com")
 		s.providers = append(s.providers, newProvider(settings, o.Senders, o.Limits, m, log))
 	}
 	if err := o.Metrics.Register(collector{m, s.providers}); err != nil {
@@ -120,6 +124,9 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	if m.From == "" {
 		m.From = s.from
 	}
+	if s.postmark {
+		m.Headers = withPostmarkMetadata(m.Headers, m.ID)
+	}
 	l, err := compose(m, s.keys)
 	if err != nil {
 		return Receipt{}, err
@@ -150,6 +157,19 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 		return c.receipt, c.err
 	}
 	return Receipt{}, c.leftOver()
+}
+
+// PostmarkMetadata is the metadata by which Postmark's webhooks name the job of a
+// mail: Postmark keeps neither Message-ID nor return path.
+const PostmarkMetadata = "postrider-job"
+
+func withPostmarkMetadata(headers map[string]string, id string) map[string]string {
+	out := maps.Clone(headers)
+	if out == nil {
+		out = map[string]string{}
+	}
+	out["X-PM-Metadata-"+PostmarkMetadata] = id
+	return out
 }
 
 // Check goes with each provider as far as the login and leaves: connect, TLS,

@@ -167,6 +167,8 @@ func (s *Store) Purge(ctx context.Context, r job.Retention, limit int) (int, err
 				ORDER BY closed_at LIMIT ?) RETURNING recipient`, r.Bodies},
 			{`DELETE FROM idempotency_keys WHERE (owner, key) IN (
 				SELECT owner, key FROM idempotency_keys WHERE expires_at <= {now} - ? ORDER BY expires_at LIMIT ?) RETURNING key`, 0},
+			{`DELETE FROM feedback WHERE seq IN (
+				SELECT seq FROM feedback WHERE created_at <= {now} - ? ORDER BY created_at LIMIT ?) RETURNING event`, r.Failed},
 		} {
 			n := 0
 			count := func(*sql.Rows) error { n++; return nil }

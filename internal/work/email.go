@@ -10,6 +10,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/tasks"
@@ -18,7 +19,7 @@ import (
 // Builtin binds the handlers of the job types that Postrider comes with. The
 // handler of a type of your own is added here.
 func Builtin(m Mail) []Binding {
-	return []Binding{Email(m), Notification(m.Preferences), Heartbeat(), Noop(), NoopEphemeral()}
+	return []Binding{Email(m), Feedback(m.Feedback, m.Reader), Notification(m.Preferences), Heartbeat(), Noop(), NoopEphemeral()}
 }
 
 // Mail is what mails are sent with.
@@ -30,6 +31,9 @@ type Mail struct {
 	Preferences *recipient.Service
 	Files       Files
 	Links       *mail.Links // nil: mails have no link to unsubscribe
+	// Feedback keeps what becomes of mails, and Reader reads it.
+	Feedback mail.FeedbackLog
+	Reader   feedback.Reader
 }
 
 // Files has what mails carry; an *attach.Keeper does.
