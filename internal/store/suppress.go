@@ -67,9 +67,12 @@ func (v Suppressions) Unsuppress(ctx context.Context, f mail.SuppressionFilter) 
 // mail, is one statement whose text is always the same.
 func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail.Suppression, err error) {
 	t := columns("address text")
+	erased := make(map[string]string, len(addresses)) // by hash
 	for _, a := range addresses {
+		hash := hashed(a)
+		erased[hash] = a
 		t.add(clean(a))
-		t.add(hashed(a)) // of a person who was erased
+		t.add(hash)
 	}
 	for _, part := range v.s.chunks(t) {
 		err := v.s.askOf(ctx, "looking for suppressions", part, `
@@ -79,10 +82,8 @@ func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail
 		}
 	}
 	for i := range out {
-		for _, a := range addresses {
-			if out[i].Address == hashed(a) {
-				out[i].Address = a
-			}
+		if a, there := erased[out[i].Address]; there {
+			out[i].Address = a
 		}
 	}
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -114,6 +115,10 @@ func columnsOf(header []string) (map[string]int, error) {
 	return column, bad.OrNil()
 }
 
+// erased is what stands for the address of a person who was erased: an export
+// has it, and so an import must.
+var erased = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 // suppressionOf reads a line. Its error does not quote the address.
 func suppressionOf(record []string, column map[string]int) (mail.Suppression, error) {
 	field := func(name string) string {
@@ -127,9 +132,12 @@ func suppressionOf(record []string, column map[string]int) (mail.Suppression, er
 			return mail.Suppression{}, errors.New("is not UTF-8")
 		}
 	}
-	address, err := mail.Normalise(field("address"))
-	if err != nil {
-		return mail.Suppression{}, errors.New("has an address that is none")
+	address := field("address")
+	if !erased.MatchString(address) {
+		var err error
+		if address, err = mail.Normalise(address); err != nil {
+			return mail.Suppression{}, errors.New("has an address that is none")
+		}
 	}
 	s := mail.Suppression{
 		Address: address, Category: field("category"), Reason: mail.Reason(field("reason")), Note: field("note"),

@@ -117,3 +117,12 @@ func TestCSVKeepsApostrophes(t *testing.T) {
 		t.Errorf("came back as %+v, %v, of\n%s", got, err, b.String())
 	}
 }
+
+// What an export says of a person who was erased can be imported.
+func TestReadCSVErased(t *testing.T) {
+	hash := "sha256:" + strings.Repeat("0a", 32)
+	got, err := suppress.ReadCSV(strings.NewReader("address,reason\n"+hash+",bounce\n"), "")
+	if err != nil || len(got) != 1 || got[0].Address != hash {
+		t.Errorf("read %+v, %v", got, err)
+	}
+}
