@@ -129,8 +129,10 @@ func (r *Receiver) verifySNS(ctx context.Context, e envelope) error {
 	return nil
 }
 
-// snsHost is where SNS keeps its certificates and confirms subscriptions.
-var snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?$`)
+// snsHost is where SNS keeps its certificates and confirms subscriptions: in a
+// region, such as us-east-1. Others below amazonaws.com are anybody's:
+// sns.s3.amazonaws.com and sns.s3-us-west-2.amazonaws.com are a bucket.
+var snsHost = regexp.MustCompile(`^sns\.[a-z]{2}(-[a-z]{1,12}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?$`)
 
 // amazon tells addresses of SNS from all others: nothing else is ever fetched,
 // whatever a request names.
