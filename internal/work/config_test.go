@@ -38,6 +38,7 @@ func TestCheckBudget(t *testing.T) {
 		{"shutdown limit", func(c *Config, _ *time.Duration) { c.ShutdownLimit = 15 * time.Second }, []string{
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of email:send (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of email:reminder (30s)",
+			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of feedback:receive (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of notification:send (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of maintenance:cleanup (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of schedule:tick (15s)",
@@ -50,7 +51,7 @@ func TestCheckBudget(t *testing.T) {
 			*smtp, c.ShutdownLimit, c.StopGrace = time.Minute, 16*time.Second, time.Minute
 		}, []string{
 			"POSTRIDER_SMTP_TIMEOUT (1m0s)", "POSTRIDER_STOP_GRACE (1m0s)", "POSTRIDER_SHUTDOWN_LIMIT (16s)",
-			"deadline of email:reminder", "deadline of maintenance:cleanup",
+			"deadline of email:reminder", "deadline of feedback:receive", "deadline of maintenance:cleanup",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
