@@ -28,12 +28,12 @@ var may = map[string][]string{
 	"dashboard": {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
 
 	"internal/app":      anything,
-	"internal/operator": {"internal/app", "internal/config", "internal/auth"},
+	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail/template"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
-	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
+	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
 	"internal/broker":   {"internal/job", "tasks"},
-	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/inbox", "internal/chat", "internal/recipient"},
+	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient"},
 	"internal/schedule": {"internal/job", "tasks"},
 	"internal/mail":     {"internal/limit"},
 	"internal/inbox":    {"internal/job"},
@@ -44,7 +44,7 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback",
+	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	"internal/auth":      {},
 	"internal/limit":     {},
@@ -56,18 +56,22 @@ var may = map[string][]string{
 	"internal/mail/attach":      {"internal/job", "tasks"},
 	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
 	"internal/mail/feedback":    {"internal/mail"},
+	// It is what decides about a job's template when the job is accepted, and
+	// says what is wrong in the words of the payload.
+	"internal/mail/template": {"internal/job", "tasks"},
 
 	// For tests only.
-	"internal/testkit":               {},
-	"internal/chaos":                 {"internal/testkit"},
-	"internal/job/jobtest":           {"internal/job", "internal/inbox", "internal/mail", "tasks"},
-	"internal/schedule/scheduletest": {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
+	"internal/testkit":                    {},
+	"internal/chaos":                      {"internal/testkit"},
+	"internal/job/jobtest":                {"internal/job", "internal/inbox", "internal/mail", "tasks"},
+	"internal/mail/template/templatetest": {"internal/job"},
+	"internal/schedule/scheduletest":      {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
 
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/chaos", "internal/job/jobtest", "internal/schedule/scheduletest"}
+var forTests = []string{"internal/testkit", "internal/chaos", "internal/job/jobtest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {

@@ -3,6 +3,7 @@ package docs_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/tasks"
 )
@@ -91,4 +95,39 @@ func TestTimetableLoads(t *testing.T) {
 		return
 	}
 	t.Errorf("the entry is not among the seeds: %+v", seeds)
+}
+
+// The template that templates.md shows renders the example of its schema.
+func TestTemplateRenders(t *testing.T) {
+	text, err := os.ReadFile("templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for lang, name := range map[string]string{"html": "order.html", "json": "order.schema.json"} {
+		_, rest, _ := strings.Cut(string(text), "```"+lang+"\n")
+		code, _, found := strings.Cut(rest, "```")
+		if !found {
+			t.Fatalf("found no %s in templates.md", lang)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	library, err := template.NewLibrary(template.Options{
+		Config: template.Config{Dir: dir}, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := library.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	order, err := library.Find("order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, m, err := order.Render(t.Context(), "", order.Example()); err != nil || !strings.Contains(m.Text, "- Honey") {
+		t.Errorf("it makes %+v, %v", m, err)
+	}
 }

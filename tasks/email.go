@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/textproto"
 	"regexp"
@@ -41,10 +42,20 @@ type Email struct {
 	To []string `json:"to"`
 	Cc []string `json:"cc,omitempty"`
 
-	ReplyTo     string            `json:"reply_to,omitempty"`
-	Subject     string            `json:"subject"`
-	Text        string            `json:"text,omitempty"`
-	HTML        string            `json:"html,omitempty"`
+	ReplyTo string `json:"reply_to,omitempty"`
+	Subject string `json:"subject,omitempty"` // with a template, instead of the template's
+	Text    string `json:"text,omitempty"`
+	HTML    string `json:"html,omitempty"`
+
+	// Template names what subject, text and HTML are rendered from, with Data,
+	// an object, in the language of Locale or what comes nearest to it.
+	Template string          `json:"template,omitempty"`
+	Locale   string          `json:"locale,omitempty"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	// TemplateHash pins the template as it was when the job was accepted, which
+	// sets it, whatever the caller gave.
+	TemplateHash string `json:"template_hash,omitempty"`
+
 	Headers     map[string]string `json:"headers,omitempty"`
 	Category    string            `json:"category,omitempty"`
 	Urgent      bool              `json:"urgent,omitempty"` // passes the recipient's quiet hours and digests
@@ -75,7 +86,7 @@ func (e *Email) Rehearse() { e.Sink = true }
 
 // Describe implements Described.
 func (e *Email) Describe() Description {
-	return Description{Subject: e.Subject, Category: e.Category}
+	return Description{Subject: e.Subject, Template: e.Template, Category: e.Category}
 }
 
 // Validate implements Payload.
@@ -86,16 +97,17 @@ func (e *Email) Validate() error {
 	switch {
 	case len(e.Subject) > MaxSubject:
 		bad.Add("subject", fmt.Sprintf("is longer than %d bytes", MaxSubject))
-	case strings.TrimSpace(e.Subject) == "":
+	case strings.TrimSpace(e.Subject) == "" && (e.Template == "" || e.Subject != ""):
 		bad.Add("subject", "must not be empty")
 	case hasControl(e.Subject):
 		bad.Add("subject", "must not contain line breaks or control characters")
 	case hasLongWord(e.Subject):
 		bad.Add("subject", longWord)
 	}
-	if e.Text == "" && e.HTML == "" {
+	if e.Text == "" && e.HTML == "" && e.Template == "" {
 		bad.Add("text", "must not be empty when there is no html either")
 	}
+	e.checkTemplate(&bad)
 	checkBody(&bad, "text", e.Text)
 	checkBody(&bad, "html", e.HTML)
 	checkCategory(&bad, e.Category)

@@ -31,6 +31,7 @@ import (
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/suppress"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/mailcatch"
 	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/internal/schedule"
@@ -67,6 +68,8 @@ type App struct {
 	limits     *limit.Fleet // nil in a process that does not work
 	store      *store.Store
 	files      *attach.Keeper
+	templates  *template.Library
+	shelf      *template.Shelf
 	broker     *broker.Client
 	jobs       *job.Service
 	deliveries *delivery.Service
@@ -104,7 +107,7 @@ func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, 
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}
 	for _, build := range []func(context.Context) error{
-		a.openRedis, a.openStore, a.buildJobs, a.buildTimetable, a.openMail, a.openHTTP,
+		a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openHTTP,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -169,6 +172,18 @@ func (a *App) openStore(ctx context.Context) error {
 	a.files = attach.NewKeeper(st.Files(), a.cfg.Files)
 	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
 	return nil
+}
+
+// openTemplates reads the mail templates. That one of them is broken is no
+// reason not to start: it keeps its own mails alone from being accepted.
+func (a *App) openTemplates(context.Context) (err error) {
+	a.templates, err = template.NewLibrary(template.Options{Config: a.cfg.Templates, Log: a.log, Metrics: a.reg})
+	if err != nil {
+		return err
+	}
+	a.health.Add("templates", telemetry.Degraded, a.templates.Check)
+	a.shelf, err = template.NewShelf(a.store)
+	return err
 }
 
 func (a *App) buildJobs(context.Context) error {
@@ -270,6 +285,8 @@ func (a *App) Start() error {
 	if a.stopped {
 		return errors.New("starting: it was stopped before")
 	}
+	a.templates.Start()
+	a.life.onStop("templates", partLimit, func(context.Context) error { a.templates.Stop(); return nil })
 	a.jobs.Start()
 	a.life.onStop("outbox", partLimit, a.jobs.Stop)
 	if !a.role.API { // its pages tell of the work until the work has ended
@@ -346,7 +363,7 @@ func (a *App) startWorker() error {
 	a.limits.Start()
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	mails := work.Mail{
-		Sender: a.sender, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients, Links: a.links(),
+		Sender: a.sender, Templates: a.shelf, Suppressed: a.suppressed, Files: a.files, Preferences: a.recipients, Links: a.links(),
 		Feedback: a.store.Feedback(), Reader: feedback.Reader{Returns: mail.NewReturnPaths(a.cfg.Mail)},
 	}
 	worker, err := work.New(work.Options{

@@ -16,6 +16,7 @@ import (
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/feedback"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -35,6 +36,7 @@ type Config struct {
 	// Categories of mail.
 	Categories mail.Categories
 	Feedback   feedback.Config
+	Templates  template.Config
 	HTTP       httpapi.Config
 	Auth       auth.Config
 	Limit      limit.Config

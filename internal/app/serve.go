@@ -54,7 +54,8 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
 		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
-		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Feedback: receiver, Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
+		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Feedback: receiver,
+		Templates: a.templates, MailFrom: a.cfg.Mail.From, Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
 }

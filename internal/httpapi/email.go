@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,9 +24,12 @@ type emailRequest struct {
 	To          addresses         `json:"to,omitempty" doc:"who it is for: an address or several, each with or without a display name; each becomes a job of its own"`
 	Cc          addresses         `json:"cc,omitempty" doc:"who gets a copy; each becomes a job of its own"`
 	ReplyTo     string            `json:"reply_to,omitempty" doc:"where answers go"`
-	Subject     string            `json:"subject" example:"Welcome!" doc:"up to 2,000 bytes"`
-	Text        string            `json:"text,omitempty" doc:"the plain text; text or html must be given"`
+	Subject     string            `json:"subject,omitempty" example:"Welcome!" doc:"up to 2,000 bytes; must be given without a template, and with one is used instead of the template's"`
+	Text        string            `json:"text,omitempty" doc:"the plain text; text or html must be given, or template instead of both"`
 	HTML        string            `json:"html,omitempty" doc:"the HTML"`
+	Template    string            `json:"template,omitempty" example:"welcome" doc:"what subject, text and HTML are rendered from, as GET /templates lists them; a later change of the template does not change the mail"`
+	Data        json.RawMessage   `json:"data,omitempty" doc:"what the template is filled with: an object that its schema allows, up to 256,000 bytes"`
+	Locale      string            `json:"locale,omitempty" example:"de-AT" doc:"the language of the template: the one that comes nearest to it is chosen"`
 	Headers     map[string]string `json:"headers,omitempty" doc:"further headers, at most 50; those that Postrider writes itself are refused"`
 	Category    string            `json:"category,omitempty" example:"welcome" doc:"what recipients may switch off, or have gathered into a digest, unless it is essential: lower-case letters, digits, hyphens and underscores. A mail without one is essential"`
 	Urgent      bool              `json:"urgent,omitempty" doc:"it is sent in the recipient's quiet hours too, and not gathered into a digest"`
@@ -113,6 +117,7 @@ func (in *emailRequest) email() (tasks.Email, tasks.Invalid) {
 	var bad tasks.Invalid
 	m := tasks.Email{
 		To: in.To, Cc: in.Cc, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Text, HTML: in.HTML,
+		Template: in.Template, Data: in.Data, Locale: in.Locale,
 		Headers: in.Headers, Category: in.Category, Urgent: in.Urgent,
 	}
 	if in.Email != "" {

@@ -154,7 +154,7 @@ func TestBadMails(t *testing.T) {
 		body   string
 		fields []string
 	}{
-		"nothing":               {`{}`, []string{"subject"}},
+		"nothing":               {`{}`, []string{"email", "message", "subject"}},
 		"only a subject":        {`{"subject":"s"}`, []string{"email", "message"}},
 		"empty short form":      {`{"email":"","subject":"","message":""}`, []string{"email", "message", "subject"}},
 		"bad address":           {`{"email":"nobody","subject":"s","message":"m"}`, []string{"email"}},
@@ -169,7 +169,7 @@ func TestBadMails(t *testing.T) {
 		"no text":               {`{"to":"a@example.com","subject":"s"}`, []string{"text"}},
 		"both names":            {`{"email":"a@example.com","to":"b@example.com","subject":"s","message":"m","text":"t"}`, []string{"email", "message"}},
 		"several at once":       {`{"to":["x","b@example.com"],"cc":["y"],"subject":"s\n","text":"t","category":"Ä"}`, []string{"category", "cc[0]", "subject", "to[0]"}},
-		"unknown fields":        {`{"email":"a@example.com","subject":"s","message":"m","template":"t","data":{}}`, []string{"data", "template"}},
+		"unknown fields":        {`{"email":"a@example.com","subject":"s","message":"m","tempalte":"t","date":{}}`, []string{"date", "tempalte"}},
 		"wrong types":           {`{"email":1,"subject":2,"message":[],"delay":"10","headers":[]}`, []string{"delay", "email", "headers", "message", "subject"}},
 		"to of numbers":         {`{"to":[1],"subject":"s","text":"t"}`, []string{"to"}},
 		"to of nothing":         {`{"to":[],"subject":"s","text":"t"}`, []string{"email"}},

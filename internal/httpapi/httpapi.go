@@ -23,6 +23,7 @@ import (
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/feedback"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Deliveries  *delivery.Service
 	Feed        *job.Feed        // that is started
 	Types       *tasks.Catalogue // that Jobs accepts
+	Templates   *template.Library
+	MailFrom    string // the sender that previews of templates show
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	// Feedback knows providers' webhooks.
@@ -60,6 +63,8 @@ type api struct {
 	deliveries   *delivery.Service
 	feed         *job.Feed
 	types        *tasks.Catalogue
+	templates    *template.Library
+	mailFrom     string
 	suppressions mail.Suppressions
 	feedback     *feedback.Receiver
 	keys         *auth.Keys
@@ -74,6 +79,7 @@ type api struct {
 	scheduleBody    decoder[scheduleRequest]
 	suppressBody    decoder[suppressRequest]
 	preferencesBody decoder[preferencesRequest]
+	previewBody     decoder[previewRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -87,7 +93,12 @@ func New(o Options) (_ http.Handler, err error) {
 		}
 	}()
 	log := o.Log.With("component", "http")
-	a := &api{jobs: o.Jobs, suppressions: o.Suppressions, feedback: o.Feedback, schedules: o.Schedules, preferences: o.Preferences, files: o.Files, deliveries: o.Deliveries, feed: o.Feed, types: o.Types, keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log}
+	a := &api{
+		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
+		templates: o.Templates, mailFrom: o.MailFrom, files: o.Files,
+		suppressions: o.Suppressions, preferences: o.Preferences, feedback: o.Feedback,
+		keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log,
+	}
 	seen := newObserver(log, o.Metrics)
 
 	r := chi.NewRouter()
@@ -125,7 +136,9 @@ func New(o Options) (_ http.Handler, err error) {
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.suppressBody = newDecoder[suppressRequest](a.huma.OpenAPI().Components.Schemas)
 	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)
+	a.previewBody = newDecoder[previewRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
+	a.templateRoutes()
 	a.scheduleRoutes()
 	a.suppressionRoutes()
 	a.attachmentRoute()

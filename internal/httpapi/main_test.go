@@ -18,6 +18,8 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail/template"
+	"github.com/postrider/postrider/internal/mail/template/templatetest"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
@@ -42,7 +44,7 @@ func serve(t testing.TB, change ...func(*Options)) *service {
 	return serveAdmitting(t, nil, change...)
 }
 
-// serveAdmitting is serve with somebody to ask about new jobs.
+// serveAdmitting is serve with somebody else to ask about new jobs.
 func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ...func(*Options)) *service {
 	t.Helper()
 	s := &service{t: t, store: jobtest.NewMemory(), disp: jobtest.NewDispatcher(), metrics: prometheus.NewPedanticRegistry()}
@@ -53,6 +55,17 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	types, err := tasks.NewCatalogue(tasks.Builtin()...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	templates, err := template.NewLibrary(template.Options{Log: logger, Metrics: s.metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf, err := template.NewShelf(&templatetest.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if admissions == nil {
+		admissions = map[string]job.Admission{tasks.EmailSend.Name: template.NewPinner(templates, shelf)}
 	}
 	s.jobs = job.NewService(job.Options{
 		Store: s.store, Dispatcher: s.disp, Types: types, Log: logger, Metrics: s.metrics, Admissions: admissions,
@@ -73,6 +86,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
+		Templates: templates, MailFrom: "Shop <shop@example.com>",
 		Jobs: s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}

@@ -144,10 +144,19 @@ var (
 		"short": {Summary: "The short form", Value: object{
 			"email": "user@example.com", "subject": "Welcome!", "message": "Thanks for signing up.",
 		}},
+		"template": {Summary: "From a template", Value: object{
+			"to": "Ann <ann@example.com>", "template": "welcome", "locale": "en",
+			"data": object{"name": "Ann", "product": "Example", "url": "https://example.com/confirm?token=1a2b3c"},
+		}},
 		"long": {Summary: "The long form", Value: object{
 			"to": []string{"Ann <ann@example.com>", "bob@example.com"}, "reply_to": "support@example.com",
 			"subject": "Your invoice", "text": "See the attachment.", "html": "<p>See the attachment.</p>", "category": "invoice",
 			"attachments": []object{{"name": "invoice.txt", "content_type": "text/plain", "content": "MTAgRVVSCg=="}},
+		}},
+	}
+	previewExamples = map[string]*huma.Example{
+		"german": {Summary: "In German", Value: object{
+			"locale": "de-AT", "data": object{"name": "Ann", "product": "Example", "url": "https://example.com/confirm"},
 		}},
 	}
 	scheduleExamples = map[string]*huma.Example{

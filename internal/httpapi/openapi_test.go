@@ -54,6 +54,7 @@ func TestOpenAPI(t *testing.T) {
 		"get /jobs": "jobs:read 200", "get /jobs/{id}": "jobs:read 200", "delete /jobs/{id}": "jobs:write 200",
 		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
 		"get /recipients/{address}/timeline": "jobs:read 200", "delete /recipients/{address}": "admin 200",
+		"get /templates": "jobs:write 200", "get /templates/{name}": "jobs:write 200", "post /templates/{name}/preview": "jobs:write 200",
 		"post /jobs/retry": "jobs:write 200", "get /events": "jobs:read 200",
 		"post /attachments": "jobs:write 201",
 		"get /schedules":    "jobs:read 200", "get /schedules/{name}": "jobs:read 200", "get /schedules/{name}/runs": "jobs:read 200",
@@ -99,12 +100,16 @@ func TestOpenAPI(t *testing.T) {
 				}
 				continue
 			}
+			named := "probe"
+			if strings.HasPrefix(path, "/templates/") {
+				named = "welcome"
+			}
 			body := op.RequestBody.Content["application/json"]
 			if body.Schema["$ref"] == nil || len(op.RequestBody.Content) != 1 {
 				t.Errorf("%s has the body %v", route, op.RequestBody.Content)
 			}
 			for name, example := range body.Examples { // they work
-				if a := s.call(strings.ToUpper(method), strings.NewReplacer("{name}", "probe", "{address}", "a@example.com", "{id}", "probe").Replace(path), string(example.Value)); strconv.Itoa(a.status) != status {
+				if a := s.call(strings.ToUpper(method), strings.NewReplacer("{name}", named, "{address}", "a@example.com", "{id}", "probe").Replace(path), string(example.Value)); strconv.Itoa(a.status) != status {
 					t.Errorf("%s: the example %s is answered with %s", route, name, a.text)
 				}
 			}

@@ -29,6 +29,7 @@ type commands struct {
 	Serve        process      `cmd:"" help:"Run everything in this process, on the Redis, the database and the mail server of the settings."`
 	Migrate      migrate      `cmd:"" help:"Bring the database's schema up to date, or show which migrations it has."`
 	SendEmail    sendEmail    `cmd:"" help:"Send a mail through a running Postrider."`
+	Render       render       `cmd:"" help:"Show the mail that a template makes, without sending it; works without a running Postrider."`
 	Jobs         jobs         `cmd:"" help:"List, show, retry and cancel the jobs of a running Postrider."`
 	HashPassword hashPassword `cmd:"" help:"Make the hash of a dashboard user's password, which is read from the standard input."`
 	NewKey       newKey       `cmd:"" help:"Make an API key."`

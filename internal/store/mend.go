@@ -169,6 +169,8 @@ func (s *Store) Purge(ctx context.Context, r job.Retention, limit int) (int, err
 				SELECT owner, key FROM idempotency_keys WHERE expires_at <= {now} - ? ORDER BY expires_at LIMIT ?) RETURNING key`, 0},
 			{`DELETE FROM feedback WHERE seq IN (
 				SELECT seq FROM feedback WHERE created_at <= {now} - ? ORDER BY created_at LIMIT ?) RETURNING event`, r.Failed},
+			{`DELETE FROM templates WHERE hash IN (
+				SELECT hash FROM templates WHERE touched_at <= {now} - ? ORDER BY touched_at LIMIT ?) RETURNING hash`, keepTemplates(r)},
 		} {
 			n := 0
 			count := func(*sql.Rows) error { n++; return nil }

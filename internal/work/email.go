@@ -12,6 +12,7 @@ import (
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/suppress"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/tasks"
 )
@@ -25,6 +26,8 @@ func Builtin(m Mail) []Binding {
 // Mail is what mails are sent with.
 type Mail struct {
 	Sender *mail.Sender
+	// Templates has what jobs are pinned to.
+	Templates Templates
 	// Suppressed knows who gets none.
 	Suppressed *suppress.Gate
 	// Preferences know who wants which, and when; notifications ask them too.
@@ -42,12 +45,19 @@ type Files interface {
 	Read(ctx context.Context, id string) ([]byte, error)
 }
 
+// Templates gives the editions that jobs are pinned to; a template.Shelf does.
+type Templates interface {
+	// Load errs with job.CodeNotFound where there is no edition of the hash.
+	Load(ctx context.Context, hash string) (*template.Edition, error)
+}
+
 // askAgain is when a mail is looked at again of which nobody could tell whether
 // it may go out.
 const askAgain = 5 * time.Second
 
-// Email sends a job's mail, as far as its recipient wants it now. All attempts
-// at a job are the same mail: one Message-ID, one Date. An address of which the server says that it does not
+// Email sends a job's mail, as far as its recipient wants it now, rendered from
+// the template that the job is pinned to, if any. All attempts at a job are the
+// same mail: one Message-ID, one Date. An address of which the server says that it does not
 // exist gets no more mail.
 func Email(m Mail) Binding {
 	return On(tasks.EmailSend, func(ctx context.Context, run *Run, e *tasks.Email) job.Outcome {
@@ -55,6 +65,10 @@ func Email(m Mail) Binding {
 			return job.Outcome{Kind: job.OutcomeGivenBack, Message: fmt.Sprintf("asking whether the address is suppressed: %v", err), After: jittered(askAgain)}
 		} else if blocked {
 			return job.Outcome{Kind: job.OutcomeSuppressed, Message: s.String()}
+		}
+		// A digest shows what the mail would have said.
+		if err := render(ctx, m.Templates, e); err != nil {
+			return renderOutcome(ctx, err)
 		}
 		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, gathered{e.Category, e.Subject, e.Text}); ended {
 			return o
@@ -137,4 +151,40 @@ func mailOutcome(err error) job.Outcome {
 		o.Kind = job.OutcomeTemporary
 	}
 	return o
+}
+
+// render fills in what the mail's template makes of its data.
+func render(ctx context.Context, templates Templates, e *tasks.Email) error {
+	if e.Template == "" {
+		return nil
+	}
+	edition, err := templates.Load(ctx, e.TemplateHash)
+	if err != nil {
+		return fmt.Errorf("fetching the template %s: %w", e.Template, err)
+	}
+	m, err := edition.Render(ctx, e.Data)
+	if err != nil {
+		return err
+	}
+	if e.Subject == "" {
+		e.Subject = m.Subject
+	}
+	e.Text, e.HTML = m.Text, m.HTML
+	return nil
+}
+
+// renderOutcome is the outcome of a mail that could not be rendered. The same
+// data made a mail of the same template when the job was accepted: what fails
+// now is the database, or a program of another release.
+func renderOutcome(ctx context.Context, err error) job.Outcome {
+	var bad tasks.Invalid
+	switch {
+	case errors.As(err, &bad):
+		return job.PermanentFailure("rendering the mail: %v", err)
+	case ctx.Err() != nil:
+		return Interrupted(err)
+	case job.CodeOf(err) == job.CodeTemporary:
+		return job.Outcome{Kind: job.OutcomeGivenBack, Message: err.Error(), After: jittered(askAgain)}
+	}
+	return job.TemporaryFailure("%v", err)
 }

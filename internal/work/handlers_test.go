@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,8 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/suppress"
+	"github.com/postrider/postrider/internal/mail/template"
+	"github.com/postrider/postrider/internal/mail/template/templatetest"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
@@ -109,6 +112,66 @@ func TestEmail(t *testing.T) {
 		if !strings.Contains(string(m.Data), want) {
 			t.Errorf("the mail lacks %q:\n%s", want, m.Data)
 		}
+	}
+}
+
+// TestEmailFromTemplate renders what the job is pinned to, when it is sent.
+func TestEmailFromTemplate(t *testing.T) {
+	log, _ := testkit.CaptureLog(t)
+	library, err := template.NewLibrary(template.Options{Log: log, Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := &templatetest.Sources{}
+	shelf, err := template.NewShelf(sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := testkit.NewSMTP(t)
+	m := mailOver(newSender(t, srv))
+	m.Templates = shelf
+	r := newRigOver(t, newStore(), done, Builtin(m)...)
+	mail := welcome()
+	mail.Subject, mail.Text, mail.HTML, mail.Cc = "", "", "", nil
+	mail.Template, mail.Locale = "welcome", "de"
+	mail.Data = json.RawMessage(`{"name":"Ann","product":"Example","url":"https://example.com/"}`)
+	mail.TemplateHash = strings.Repeat("0", 64)
+
+	lost := r.accept(tasks.EmailSend.Type, mail)
+	if v := r.Handle(t.Context(), lost); !v.Again || r.find(lost.ID).Code != job.CodeTemporary || r.find(lost.ID).Attempts != 1 {
+		t.Errorf("without its template, the job is %+v", r.find(lost.ID))
+	}
+	sources.Fail(job.Errorf(job.CodeTemporary, "away"))
+	away := r.accept(tasks.EmailSend.Type, mail)
+	if v := r.Handle(t.Context(), away); !v.Again || r.find(away.ID).Attempts != 0 {
+		t.Errorf("while SQL is away, the job is %+v", r.find(away.ID))
+	}
+	sources.Fail(nil)
+
+	c := &job.Candidate{New: &job.New{}, Payload: &mail}
+	if err := template.NewPinner(library, shelf).Admit(t.Context(), []*job.Candidate{c}); err != nil || c.Err != nil {
+		t.Fatal(err, c.Err)
+	}
+	task := r.accept(tasks.EmailSend.Type, mail)
+	if v := r.Handle(t.Context(), task); !isAck(v) || r.find(task.ID).State != job.Done {
+		t.Fatalf("verdict %+v, the job is %+v", v, r.find(task.ID))
+	}
+	for _, want := range []string{"Subject: Willkommen bei Example, Ann", "Willkommen, Ann\r\n", "<h1 style=3D"} {
+		if !strings.Contains(string(srv.Mails()[0].Data), want) {
+			t.Errorf("the mail lacks %q:\n%s", want, srv.Mails()[0].Data)
+		}
+	}
+
+	mail.Subject = "My own"
+	if r.Handle(t.Context(), r.accept(tasks.EmailSend.Type, mail)); !strings.Contains(string(srv.Mails()[1].Data), "Subject: My own") {
+		t.Errorf("the mail lacks its own subject:\n%s", srv.Mails()[1].Data)
+	}
+
+	mail.Data = json.RawMessage(`{}`) // which no release would have accepted
+	bad := r.accept(tasks.EmailSend.Type, mail)
+	r.Handle(t.Context(), bad)
+	if j := r.find(bad.ID); j.State != job.Failed || j.NoReturnRun != 0 || !strings.Contains(j.Message, "data.product must be given") {
+		t.Errorf("the job is %s after %q", j.State, j.Message)
 	}
 }
 
