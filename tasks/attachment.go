@@ -23,8 +23,8 @@ func checkAttachments(bad *Invalid, e *Email) {
 		f, field := &e.Attachments[i], fmt.Sprintf("attachments[%d]", i)
 		f.check(bad, field)
 		switch {
-		case f.Inline && e.HTML == "":
-			bad.Add(field+".inline", "must not be set for a mail without html, which would show it")
+		case f.Inline && e.HTML == "" && e.Template == "":
+			bad.Add(field+".inline", "must not be set for a mail without html or template, which would show it")
 		case f.Inline && !contentIDForm.MatchString(f.ContentID):
 			bad.Add(field+".content_id", "must be up to 127 letters, digits and ._+@- where inline is set: the html names it as cid:")
 		case !f.Inline && f.ContentID != "":

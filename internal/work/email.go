@@ -107,9 +107,16 @@ func by(r mail.Receipt) string {
 	return fmt.Sprintf("%s (%s)", r.Provider, r.Host)
 }
 
+// message is the job's mail. Its Date is when it was to go out first, which all
+// attempts agree about; one of weeks ago, when the mail was asked for, would
+// look like spam.
 func message(run *Run, e *tasks.Email) mail.Message {
+	date := run.Job.DueAt
+	if date.IsZero() {
+		date = run.Job.CreatedAt
+	}
 	return mail.Message{
-		ID: string(run.Job.ID), Date: run.Job.CreatedAt, Category: e.Category,
+		ID: string(run.Job.ID), Date: date, Category: e.Category,
 		Sink: e.Sink,
 		Rcpt: e.Rcpt, To: e.To, Cc: e.Cc, ReplyTo: e.ReplyTo,
 		Subject: e.Subject, Text: e.Text, HTML: e.HTML, Headers: e.Headers,

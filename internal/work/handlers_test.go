@@ -93,7 +93,7 @@ func welcome() tasks.Email {
 func TestEmail(t *testing.T) {
 	r, srv := newMailRig(t)
 	task := r.accept(tasks.EmailSend.Type, welcome())
-	r.alter(task.ID, func(j *job.Job, now time.Time) { j.CreatedAt = now.Add(-time.Hour) })
+	r.alter(task.ID, func(j *job.Job, now time.Time) { j.CreatedAt, j.DueAt = now.Add(-48*time.Hour), now.Add(-time.Hour) })
 	if v := r.Handle(t.Context(), task); !isAck(v) {
 		t.Fatalf("verdict %+v", v)
 	}
@@ -107,7 +107,7 @@ func TestEmail(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Subject: Welcome!", "To: \"User\" <user@example.org>", "Cc: <other@example.org>", "Reply-To: <help@example.com>",
-		"X-Tag: signup", "Date: " + j.CreatedAt.Format(time.RFC1123Z), "Thanks for signing up.", "<p>Thanks", "filename=terms.txt",
+		"X-Tag: signup", "Date: " + j.DueAt.Format(time.RFC1123Z), "Thanks for signing up.", "<p>Thanks", "filename=terms.txt",
 	} {
 		if !strings.Contains(string(m.Data), want) {
 			t.Errorf("the mail lacks %q:\n%s", want, m.Data)
