@@ -83,6 +83,14 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 	}
 	now := time.Now()
 	base := NewID()
+	req := Request{Base: base}
+	if who.IdempotencyKey != "" {
+		req.Key = IdempotencyKey{Owner: who.Name, Key: who.IdempotencyKey, Hash: who.BodyHash, Keep: KeepIdempotency}
+		// Before the request is judged: what was accepted then may not be now.
+		if out, met, err := s.replay(ctx, req.Key, subs, batch); met || err != nil {
+			return out, err
+		}
+	}
 	news := make([]New, len(subs))
 	candidates := make([]Candidate, len(subs))
 	for i, sub := range subs {
@@ -107,10 +115,6 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 		}
 	}
 
-	req := Request{Base: base}
-	if who.IdempotencyKey != "" {
-		req.Key = IdempotencyKey{Owner: who.Name, Key: who.IdempotencyKey, Hash: who.BodyHash, Keep: KeepIdempotency}
-	}
 	var ephemeral []int
 	for i := range news {
 		if batch {
@@ -132,14 +136,13 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 			return Accepted{}, err
 		}
 	}
-	out := Accepted{Base: receipt.Base, At: receipt.At, Replayed: receipt.Replayed, Jobs: make([]Acceptance, len(subs))}
-	for i := range news {
-		news[i].ID = memberID(receipt.Base, i, batch)
-		out.Jobs[i] = answer(news[i], receipt.At, errs[i])
+	if receipt.Replayed { // by one that overtook it
+		out, _, err := s.replay(ctx, req.Key, subs, batch)
+		return out, err
 	}
-	if receipt.Replayed {
-		s.count.replayed.WithLabelValues().Inc()
-		return out, nil
+	out := Accepted{Base: base, At: receipt.At, Jobs: make([]Acceptance, len(subs))}
+	for i := range news {
+		out.Jobs[i] = answer(news[i], receipt.At, errs[i])
 	}
 	s.dispatchAccepted(ctx, news, errs, ephemeral, &out)
 	if together && len(ephemeral) > 0 && out.Jobs[ephemeral[0]].Err != nil {

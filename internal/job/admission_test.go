@@ -132,3 +132,57 @@ func TestCheckKeepsThePayload(t *testing.T) {
 		t.Errorf("checking: %v", err)
 	}
 }
+
+// A repeated request is answered as it was the first time, whatever admission
+// says of it by now.
+func TestAdmissionOfARepeat(t *testing.T) {
+	verdict, later := "queued", time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	r := newRig(t, admitted(byRecipient(func(_ string, c *job.Candidate) {
+		switch verdict {
+		case "suppressed":
+			c.New.State, c.New.Message = job.Suppressed, "it bounced"
+		case "refused":
+			c.Err = tasks.Invalid{{Field: "attachments[0].id", Problem: "names no stored file"}}
+		case "scheduled":
+			c.New.RunAt = later
+		}
+	})))
+	r.Start()
+	for _, first := range []string{"queued", "suppressed", "scheduled"} {
+		who := job.Caller{Name: "shop", IdempotencyKey: first, BodyHash: []byte("h")}
+		verdict = first
+		want, err := r.Accept(t.Context(), who, mailTo("ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, verdict = range []string{"queued", "suppressed", "scheduled", "refused"} {
+			got, err := r.Accept(t.Context(), who, mailTo("ann"))
+			if err != nil || !got.Replayed || got.Base != want.Base || len(got.Jobs) != 1 {
+				t.Fatalf("%s at first, a repeat that would be %s: %+v, %v", first, verdict, got, err)
+			}
+			g, w := got.Jobs[0], want.Jobs[0]
+			if g.ID != w.ID || g.Status != w.Status || g.Reason != w.Reason || g.RunAt.Sub(w.RunAt).Abs() > time.Millisecond {
+				t.Errorf("%s at first, a repeat that would be %s is answered %+v, want %+v", first, verdict, g, w)
+			}
+		}
+	}
+	if err := r.Stop(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What expires_at forbids by now was accepted then.
+func TestRepeatAfterItsExpiry(t *testing.T) {
+	r := newRig(t)
+	who := job.Caller{Name: "shop", IdempotencyKey: "k", BodyHash: []byte("h")}
+	sub := noop()
+	sub.ExpiresAt = time.Now().Add(time.Hour)
+	first, err := r.Accept(t.Context(), who, sub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub.ExpiresAt = time.Now().Add(-time.Second)
+	if again, err := r.Accept(t.Context(), who, sub); err != nil || again.Base != first.Base {
+		t.Errorf("a repeat is answered %+v, %v", again, err)
+	}
+}

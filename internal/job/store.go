@@ -23,6 +23,10 @@ type Store interface {
 	// body it is a CodeConflict.
 	Accept(ctx context.Context, r Request) (Receipt, error)
 
+	// Replay returns what the key was used for, and false where it is free. A
+	// Hash other than then is a CodeConflict.
+	Replay(ctx context.Context, key IdempotencyKey) (first Replay, met bool, err error)
+
 	// Change loads the jobs, locked, lets decide alter each and writes back
 	// those for which it returned events, with the events, in one
 	// transaction; it returns them as written. decide's error undoes all and
@@ -156,6 +160,15 @@ type Receipt struct {
 	Base     ID        // of the request that was written: the first one's when replayed
 	At       time.Time // when it was
 	Replayed bool
+}
+
+// Replay is a request that was accepted before.
+type Replay struct {
+	Base ID
+	At   time.Time
+	// Jobs are those that it made and that are still kept, as they were told of
+	// then: ID, Type, Queue, RunAt (zero: at once), State and Message.
+	Jobs []New
 }
 
 // RunRef names a run: the fence of all that is written about it.

@@ -19,6 +19,9 @@ type keyRow struct {
 	at   time.Time
 }
 
+// anotherRequest is what the second of two different requests is told.
+const anotherRequest = "the Idempotency-Key was used before with another request"
+
 type keyName struct{ owner, key string }
 
 // acceptAlone writes requests without idempotency keys, if all are such.
@@ -59,7 +62,7 @@ func (s *Store) commitAccepts(ctx context.Context, x *tx, reqs []job.Request) ([
 		case bytes.Equal(row.hash, r.Key.Hash):
 			out[i].val = job.Receipt{Base: row.base, At: row.at, Replayed: true}
 		default:
-			out[i] = refused[job.Receipt](job.CodeConflict, "the Idempotency-Key was used before with another request")
+			out[i] = refused[job.Receipt](job.CodeConflict, anotherRequest)
 		}
 	}
 	at, err := x.insertJobs(ctx, write)

@@ -2,10 +2,12 @@ package jobtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -149,6 +151,48 @@ var acceptScenarios = []scenario{
 		equal(s, "replayed", again.Replayed, true)
 		_, err = s.store.Find(s.ctx, second.Jobs[0].ID)
 		s.wantCode(err, job.CodeNotFound)
+	}},
+
+	{"what an idempotency key was used for", func(s *suite) {
+		r := keyed("a", "k", "body")
+		r.Jobs = append(r.Jobs, newJob(), newJob())
+		for i := range r.Jobs {
+			r.Jobs[i].ID, r.Jobs[i].Batch = r.Base.Plus(i+1), r.Base
+		}
+		r.Jobs[1].State, r.Jobs[1].Message = job.Suppressed, "it bounced"
+		r.Jobs[2].Delay = time.Hour
+		_, met, err := s.store.Replay(s.ctx, r.Key)
+		s.ok(err, "asking before")
+		equal(s, "met before", met, false)
+		receipt, err := s.store.Accept(s.ctx, r)
+		s.ok(err, "accepting")
+		s.settle(s.claim(r.Jobs[0].ID), job.Outcome{Kind: job.OutcomeDone}) // what became of it since is not what was answered
+
+		first, met, err := s.store.Replay(s.ctx, r.Key)
+		s.ok(err, "asking")
+		equal(s, "met", met, true)
+		equal(s, "the base", first.Base, r.Base)
+		equal(s, "the time", first.At.Equal(receipt.At), true)
+		equal(s, "jobs", len(first.Jobs), len(r.Jobs))
+		slices.SortFunc(first.Jobs, func(a, b job.New) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		for i, n := range first.Jobs {
+			want := r.Jobs[i]
+			equal(s, "id", n.ID, want.ID)
+			equal(s, "type", n.Type, want.Type)
+			equal(s, "queue", n.Queue, want.Queue)
+			equal(s, "state", n.State, cmp.Or(want.State, job.Waiting))
+			equal(s, "message", n.Message, want.Message)
+			equal(s, "due", n.Due(first.At).Equal(want.Due(receipt.At)), true)
+		}
+
+		other := r.Key
+		other.Hash = []byte("other")
+		_, _, err = s.store.Replay(s.ctx, other)
+		s.wantCode(err, job.CodeConflict)
+		s.clock.Advance(time.Hour + slack)
+		_, met, err = s.store.Replay(s.ctx, r.Key)
+		s.ok(err, "asking after its time")
+		equal(s, "met after its time", met, false)
 	}},
 
 	{"idempotency key with another body", func(s *suite) {

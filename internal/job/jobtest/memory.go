@@ -153,6 +153,35 @@ func (m *Memory) Accept(ctx context.Context, r job.Request) (job.Receipt, error)
 	return receipt, nil
 }
 
+// Replay implements job.Store.
+func (m *Memory) Replay(ctx context.Context, key job.IdempotencyKey) (job.Replay, bool, error) {
+	now, err := m.begin(ctx, "Replay")
+	defer m.mu.Unlock()
+	if err != nil {
+		return job.Replay{}, false, err
+	}
+	row, met := m.keys[ownedKey{key.Owner, key.Key}]
+	switch {
+	case !met || !row.until.After(now):
+		return job.Replay{}, false, nil
+	case !bytes.Equal(row.hash, key.Hash):
+		return job.Replay{}, false, job.Errorf(job.CodeConflict, "the idempotency key was used with another body")
+	}
+	first := job.Replay{Base: row.base, At: row.at}
+	for id, j := range m.jobs {
+		if id != row.base && j.Batch != row.base {
+			continue
+		}
+		accepted := m.events[id][0]
+		n := job.New{ID: id, Type: j.Type, Queue: j.Queue, State: accepted.State, Message: accepted.Message}
+		if j.DueAt.After(j.CreatedAt) {
+			n.RunAt = j.DueAt
+		}
+		first.Jobs = append(first.Jobs, n)
+	}
+	return first, true, nil
+}
+
 // Change implements job.Store.
 func (m *Memory) Change(ctx context.Context, ids []job.ID, decide job.Decision) ([]job.Job, error) {
 	now, err := m.begin(ctx, "Change")

@@ -88,6 +88,23 @@ func (t *twin) Accept(ctx context.Context, r job.Request) (job.Receipt, error) {
 	return both(t, "accepting", func(s job.Store) (job.Receipt, error) { return s.Accept(ctx, r) }, sameFields)
 }
 
+func (t *twin) Replay(ctx context.Context, key job.IdempotencyKey) (job.Replay, bool, error) {
+	type answer struct {
+		job.Replay
+		met bool
+	}
+	got, err := both(t, "looking a key up", func(s job.Store) (answer, error) {
+		first, met, err := s.Replay(ctx, key)
+		return answer{first, met}, err
+	}, func(got, want answer) string {
+		if got.met != want.met || got.Base != want.Base || len(got.Jobs) != len(want.Jobs) {
+			return fmt.Sprintf("%+v, want %+v", got, want)
+		}
+		return ""
+	})
+	return got.Replay, got.met, err
+}
+
 func (t *twin) Change(ctx context.Context, ids []job.ID, decide job.Decision) ([]job.Job, error) {
 	return both(t, "changing", func(s job.Store) ([]job.Job, error) { return s.Change(ctx, ids, decide) }, sameJobs)
 }
