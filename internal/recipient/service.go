@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/postrider/postrider/internal/job"
@@ -72,12 +73,16 @@ func (s *Service) Put(ctx context.Context, p Preferences, seen int64) (Preferenc
 	}
 	return s.change(ctx, p.ID, seen, func(old *Preferences, now time.Time) (*Preferences, error) {
 		out := p
-		out.UpdatedAt, out.Version = now, now.UnixMilli() // so that no version is another's who was deleted
-		if old != nil && out.Version <= old.Version {
-			out.Version = old.Version + 1
-		}
+		out.UpdatedAt, out.Version = now, versionAt(now, old)
 		return &out, nil
 	})
+}
+
+// versionAt is a version above the one there is, that nobody else gives: neither
+// to what was deleted before, nor at the same moment. change knows its own by it.
+func versionAt(now time.Time, old *Preferences) int64 {
+	const chance = 1 << 20
+	return max(now.UnixMilli()*chance, versionOf(old)+1) + rand.Int64N(chance)
 }
 
 // Delete deletes a recipient's preferences; everything reaches them again. What
