@@ -321,7 +321,7 @@ func (a *App) startScheduler() error {
 	a.schedules.Start()
 	a.life.onStop("timetable", partLimit, func(context.Context) error { a.schedules.Stop(); return nil })
 
-	digests := recipient.NewDigests(recipient.DigestOptions{Store: a.store.Recipients(), Jobs: a.jobs, Log: a.log, Metrics: a.reg})
+	digests := recipient.NewDigests(recipient.DigestOptions{Store: a.store.Recipients(), Jobs: a.jobs, Product: a.cfg.Mail.Product(), Log: a.log, Metrics: a.reg})
 	digests.Start()
 	a.life.onStop("digests", partLimit, func(context.Context) error { digests.Stop(); return nil })
 	counter, err := delivery.NewCounter(a.deliveries, a.log, a.reg)

@@ -35,3 +35,15 @@ func TestNormalise(t *testing.T) {
 		}
 	}
 }
+
+func TestProduct(t *testing.T) {
+	for from, want := range map[string]string{
+		"Our Shop <post@example.com>": "Our Shop",
+		"post@example.com":            "example.com",
+		"nobody":                      "",
+	} {
+		if got := (mail.Config{From: from}).Product(); got != want {
+			t.Errorf("%q is known as %q, want %q", from, got, want)
+		}
+	}
+}

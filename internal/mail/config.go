@@ -66,6 +66,19 @@ func (c Config) Providers() []string {
 	return names
 }
 
+// Product is what readers of mails know their sender as: the name in MAIL_FROM,
+// or its domain.
+func (c Config) Product() string {
+	from, err := parseMailbox("MAIL_FROM", c.From)
+	switch {
+	case err != nil: // which Validate has told
+		return ""
+	case from.Name != "":
+		return from.Name
+	}
+	return domainOf(from)
+}
+
 func orDefault(s, fallback string) string {
 	if s == "" {
 		return fallback

@@ -35,8 +35,33 @@ func excerpt(s string, most int) string {
 	return s
 }
 
-// compose makes the mail that a digest is.
-func compose(address string, c Contents) (job.Submission, error) {
+// digestTemplate is the mail template that digests are made of: it takes the
+// sender's name as product, and items with title and text.
+const digestTemplate = "daily-digest"
+
+// compose makes the mail that a digest is, of its template.
+func compose(product, address string, c Contents) (job.Submission, error) {
+	type item struct {
+		Title string `json:"title"`
+		Text  string `json:"text,omitempty"`
+	}
+	var shown []item
+	for _, i := range c.Items {
+		shown = append(shown, item{i.Title, i.Text})
+	}
+	if more := c.Total - len(c.Items); more > 0 {
+		shown = append(shown, item{Title: fmt.Sprintf("and %d more", more)})
+	}
+	data, err := json.Marshal(map[string]any{"product": product, "items": shown})
+	if err != nil {
+		return job.Submission{}, fmt.Errorf("encoding a digest's items: %w", err)
+	}
+	return submission(tasks.Email{To: []string{address}, Category: DigestCategory, Template: digestTemplate, Data: data})
+}
+
+// plain makes the same mail without a template: one that the operator has put in
+// its place may ask for what a digest does not have.
+func plain(address string, c Contents) (job.Submission, error) {
 	messages := "1 message"
 	if c.Total != 1 {
 		messages = fmt.Sprintf("%d messages", c.Total)
@@ -58,10 +83,14 @@ func compose(address string, c Contents) (job.Submission, error) {
 		fmt.Fprintf(&text, "\nand %d more.\n", more)
 		fmt.Fprintf(&page, "<p>and %d more.</p>\n", more)
 	}
-	payload, err := json.Marshal(tasks.Email{
+	return submission(tasks.Email{
 		To: []string{address}, Subject: "Your digest: " + messages, Category: DigestCategory,
 		Text: text.String(), HTML: page.String(),
 	})
+}
+
+func submission(e tasks.Email) (job.Submission, error) {
+	payload, err := json.Marshal(e)
 	if err != nil {
 		return job.Submission{}, fmt.Errorf("encoding a digest's mail: %w", err)
 	}

@@ -33,10 +33,11 @@ var _ Jobs = (*job.Service)(nil)
 // processes may do so: the row of a window is the claim to it, so that exactly
 // one mail goes out for it.
 type Digests struct {
-	store Store
-	jobs  Jobs
-	log   *slog.Logger
-	count *prometheus.CounterVec
+	store   Store
+	jobs    Jobs
+	product string
+	log     *slog.Logger
+	count   *prometheus.CounterVec
 
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
@@ -44,8 +45,10 @@ type Digests struct {
 
 // DigestOptions are what Digests are made of; all are needed.
 type DigestOptions struct {
-	Store   Store
-	Jobs    Jobs // a *job.Service, which must have been started
+	Store Store
+	Jobs  Jobs // a *job.Service, which must have been started
+	// Product is whose digests they are, as their readers know it.
+	Product string
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -53,7 +56,7 @@ type DigestOptions struct {
 // NewDigests makes Digests, which Start sets going.
 func NewDigests(o DigestOptions) *Digests {
 	d := &Digests{
-		store: o.Store, jobs: o.Jobs, log: o.Log.With("component", "digest"),
+		store: o.Store, jobs: o.Jobs, product: o.Product, log: o.Log.With("component", "digest"),
 		count: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_digests_total", Help: "Windows of digests that were closed: with a mail, because all in them was switched off meanwhile, or because no mail could be made.",
 		}, []string{"outcome"}),
@@ -189,11 +192,18 @@ func (d *Digests) prepare(ctx context.Context, g Gathered) (*job.New, error) {
 	if contents.Total == 0 {
 		return nil, nil
 	}
-	sub, err := compose(address, contents)
+	sub, err := compose(d.product, address, contents)
 	if err != nil {
 		return nil, err
 	}
 	n, err := d.jobs.Prepare(ctx, sub, acceptedBy)
+	if job.CodeOf(err) == job.CodeInvalid {
+		d.log.Warn("the digests' template is of no use to them: sending one without", "template", digestTemplate, "err", err)
+		if sub, err = plain(address, contents); err != nil {
+			return nil, err
+		}
+		n, err = d.jobs.Prepare(ctx, sub, acceptedBy)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("preparing a digest's mail: %w", err)
 	}

@@ -58,10 +58,14 @@ type post struct {
 	payload    string
 	dispatched int
 	err        error
+	refuse     string // mails in which this stands
 }
 
 func (p *post) Prepare(_ context.Context, sub job.Submission, _ string) (job.New, error) {
 	p.payload = string(sub.Payload)
+	if p.refuse != "" && strings.Contains(p.payload, p.refuse) {
+		return job.New{}, job.Errorf(job.CodeInvalid, "no")
+	}
 	return job.New{ID: job.NewID()}, p.err
 }
 
@@ -77,7 +81,7 @@ func newBox(items int) *box {
 }
 
 func digestsOver(b *box, p *post) *Digests {
-	return NewDigests(DigestOptions{Store: b, Jobs: p, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	return NewDigests(DigestOptions{Store: b, Jobs: p, Product: "Example", Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 }
 
 // A digest shows what its recipient still wants, and goes to where they are now.
@@ -94,7 +98,30 @@ func TestDigestMail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Rcpt != "new@example.com" || e.Category != DigestCategory || e.Subject != "Your digest: 60 messages" {
+	if e.Rcpt != "new@example.com" || e.Category != DigestCategory || e.Template != digestTemplate {
+		t.Errorf("the mail is %+v", e)
+	}
+	for _, want := range []string{`"product":"Example"`, `{"title":"\u003cTitle\u003e 49.","text":"Text \u0026 more"},{"title":"and 10 more"}`} {
+		if !strings.Contains(string(e.Data), want) {
+			t.Errorf("%q is not in\n%s", want, e.Data)
+		}
+	}
+}
+
+// Where the template refuses it, a digest goes out without one.
+func TestDigestWithoutItsTemplate(t *testing.T) {
+	b, p := newBox(60), &post{refuse: digestTemplate}
+	if err := digestsOver(b, p).Turn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if b.closed["ann"] == nil || p.dispatched != 1 {
+		t.Errorf("closed are %v, on their way %d", b.closed, p.dispatched)
+	}
+	e, err := tasks.EmailSend.Decode([]byte(p.payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Rcpt != "old@example.com" || e.Category != DigestCategory || e.Subject != "Your digest: 60 messages" {
 		t.Errorf("the mail is %+v", e)
 	}
 	for part, want := range map[string]string{e.Text: "* <Title> 49.\n  Text & more\n\nand 10 more.", e.HTML: "<strong>&lt;Title&gt; 49.</strong><br>Text &amp; more"} {
