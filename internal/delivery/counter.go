@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/rounds"
 )
 
 // countLimit bounds one round of counting.
@@ -19,9 +20,7 @@ type Counter struct {
 	service *Service
 	log     *slog.Logger
 	burn    *prometheus.GaugeVec
-	life    context.Context
-	end     context.CancelFunc
-	running sync.WaitGroup
+	rounds  rounds.Rounds
 }
 
 // NewCounter makes a Counter of the service's objectives; Start it. Without
@@ -37,42 +36,22 @@ func NewCounter(s *Service, log *slog.Logger, reg prometheus.Registerer) (*Count
 	if err := reg.Register(c.burn); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	c.life, c.end = context.WithCancel(context.Background())
+	c.rounds = rounds.Rounds{
+		Every: countEvery, Round: c.Count, Log: c.log,
+		Failing: "objectives cannot be counted; trying again", Well: "objectives are counted again",
+	}
 	return c, nil
 }
 
-// Start begins to count.
+// Start begins to count, until Stop.
 func (c *Counter) Start() {
-	if len(c.service.Objectives) == 0 {
-		return
+	if len(c.service.Objectives) > 0 {
+		c.rounds.Start()
 	}
-	c.running.Go(func() {
-		tick := time.NewTicker(countEvery)
-		defer tick.Stop()
-		failing := false
-		for {
-			err := c.Count(c.life)
-			switch {
-			case err != nil && !failing && c.life.Err() == nil:
-				c.log.Warn("objectives cannot be counted; trying again", "err", err)
-			case err == nil && failing:
-				c.log.Info("objectives are counted again")
-			}
-			failing = err != nil
-			select {
-			case <-tick.C:
-			case <-c.life.Done():
-				return
-			}
-		}
-	})
 }
 
 // Stop ends the counting and waits for it.
-func (c *Counter) Stop() {
-	c.end()
-	c.running.Wait()
-}
+func (c *Counter) Stop() { c.rounds.Stop() }
 
 // Count counts the minutes that are over and tells the burn rates.
 func (c *Counter) Count(ctx context.Context) error {

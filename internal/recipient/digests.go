@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/rounds"
 )
 
 const (
@@ -39,8 +39,7 @@ type Digests struct {
 	log     *slog.Logger
 	count   *prometheus.CounterVec
 
-	cancel context.CancelFunc
-	wait   sync.WaitGroup
+	rounds rounds.Rounds
 }
 
 // DigestOptions are what Digests are made of; all are needed.
@@ -61,45 +60,21 @@ func NewDigests(o DigestOptions) *Digests {
 			Name: "postrider_digests_total", Help: "Windows of digests that were closed: with a mail, because all in them was switched off meanwhile, or because no mail could be made.",
 		}, []string{"outcome"}),
 	}
+	d.rounds = rounds.Rounds{
+		Every: turnEvery, Round: d.Turn, Log: d.log,
+		Failing: "sending digests failed; trying on", Well: "digests are sent again",
+	}
 	o.Metrics.MustRegister(d.count)
 	return d
 }
 
 // Start sends what is due now and every 5 seconds, until Stop. It can be called
 // once.
-func (d *Digests) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel = cancel
-	d.wait.Go(func() {
-		tick := time.NewTicker(turnEvery)
-		defer tick.Stop()
-		failing := false
-		for {
-			err := d.Turn(ctx)
-			if err != nil && ctx.Err() == nil && !failing { // once an outage
-				d.log.Error("sending digests failed; trying on", "err", err)
-			}
-			if failing && err == nil {
-				d.log.Info("digests are sent again")
-			}
-			failing = err != nil
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	})
-}
+func (d *Digests) Start() { d.rounds.Start() }
 
 // Stop ends a turn that is under way, which is safe at any point, and waits for
 // it. Without Start it does nothing.
-func (d *Digests) Stop() {
-	if d.cancel != nil {
-		d.cancel()
-	}
-	d.wait.Wait()
-}
+func (d *Digests) Stop() { d.rounds.Stop() }
 
 // Turn sends all digests that are due.
 func (d *Digests) Turn(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/rounds"
 )
 
 const (
@@ -34,8 +35,7 @@ type Service struct {
 	turning  sync.Mutex // held by a turn
 	purgedAt time.Time
 
-	cancel context.CancelFunc
-	wait   sync.WaitGroup
+	rounds rounds.Rounds
 }
 
 // Options are what a Service is made of; all are needed.
@@ -55,46 +55,21 @@ func New(o Options) *Service {
 		}, []string{"outcome"}),
 		nudged: make(chan struct{}, 1),
 	}
+	s.rounds = rounds.Rounds{
+		Every: turnEvery, Nudged: s.nudged, Round: s.Turn, Log: s.log,
+		Failing: "keeping the timetable failed; trying on", Well: "the timetable is kept again",
+	}
 	o.Metrics.MustRegister(s.runs)
 	return s
 }
 
 // Start looks at the timetable now, each second and when nudged, until Stop. It
 // can be called once.
-func (s *Service) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.wait.Go(func() {
-		tick := time.NewTicker(turnEvery)
-		defer tick.Stop()
-		failing := false
-		for {
-			err := s.Turn(ctx)
-			if err != nil && ctx.Err() == nil && !failing { // once an outage
-				s.log.Error("keeping the timetable failed; trying on", "err", err)
-			}
-			if failing && err == nil {
-				s.log.Info("the timetable is kept again")
-			}
-			failing = err != nil
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			case <-s.nudged:
-			}
-		}
-	})
-}
+func (s *Service) Start() { s.rounds.Start() }
 
 // Stop ends a turn that is under way, which is safe at any point, and waits for
 // it. Without Start it does nothing.
-func (s *Service) Stop() {
-	if s.cancel != nil {
-		s.cancel()
-	}
-	s.wait.Wait()
-}
+func (s *Service) Stop() { s.rounds.Stop() }
 
 // Nudge has a started Service look at the timetable at once.
 func (s *Service) Nudge() {
