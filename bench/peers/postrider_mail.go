@@ -10,6 +10,7 @@ import (
 
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/suppress"
+	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/internal/work"
 	"github.com/postrider/postrider/tasks"
 )
@@ -33,7 +34,10 @@ func newPostriderMail(ctx context.Context, spec Spec) (Queue, error) {
 	}
 	p := &postrider{spec: spec, kind: tasks.EmailSend.Type, payload: encodeEmail}
 	p.binding = func(func(Mail)) (work.Binding, error) {
-		return work.Email(work.Mail{Sender: sender, Suppressed: suppress.NewGate(p.store.Suppressions(), mail.Categories{})}), nil
+		return work.Email(work.Mail{
+			Sender: sender, Suppressed: suppress.NewGate(p.store.Suppressions(), mail.Categories{}),
+			Preferences: recipient.New(recipient.Options{Store: p.store.Recipients(), Log: quiet()}),
+		}), nil
 	}
 	q, err := openPostrider(ctx, p)
 	if err != nil {
