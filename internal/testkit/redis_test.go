@@ -170,6 +170,11 @@ func TestRedisCutPower(t *testing.T) {
 		if err := c.Set(t.Context(), key, "x", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
+		// It answers before it has written where the disk is busy.
+		testkit.WaitFor(t, limit, "Redis to write what it was told", func() bool {
+			info, err := c.Info(t.Context(), "persistence").Result()
+			return err == nil && strings.Contains(info, "aof_buffer_length:0\r")
+		})
 	}
 	set("before")
 	tail := s.MarkTail()
