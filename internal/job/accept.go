@@ -137,7 +137,10 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 		}
 	}
 	if receipt.Replayed { // by one that overtook it
-		out, _, err := s.replay(ctx, req.Key, subs, batch)
+		out, met, err := s.replay(ctx, req.Key, subs, batch)
+		if err == nil && !met { // its time ended at this moment
+			err = Errorf(CodeTemporary, "the Idempotency-Key has just ended: ask again")
+		}
 		return out, err
 	}
 	out := Accepted{Base: base, At: receipt.At, Jobs: make([]Acceptance, len(subs))}

@@ -186,3 +186,24 @@ func TestRepeatAfterItsExpiry(t *testing.T) {
 		t.Errorf("a repeat is answered %+v, %v", again, err)
 	}
 }
+
+// forgetful knows a key when it is used again, and no more when it is asked
+// what for.
+type forgetful struct{ job.Store }
+
+func (forgetful) Accept(context.Context, job.Request) (job.Receipt, error) {
+	return job.Receipt{Base: job.NewID(), At: time.Now(), Replayed: true}, nil
+}
+
+func (forgetful) Replay(context.Context, job.IdempotencyKey) (job.Replay, bool, error) {
+	return job.Replay{}, false, nil
+}
+
+// A key whose time ends between the two is no answer without jobs.
+func TestRepeatAsItsKeyEnds(t *testing.T) {
+	r := newRig(t, func(o *job.Options) { o.Store = forgetful{o.Store} })
+	who := job.Caller{Name: "shop", IdempotencyKey: "k", BodyHash: []byte("h")}
+	if got, err := r.Accept(t.Context(), who, noop()); job.CodeOf(err) != job.CodeTemporary {
+		t.Errorf("answered %+v, %v", got, err)
+	}
+}
