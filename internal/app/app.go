@@ -62,6 +62,7 @@ type App struct {
 	health *telemetry.Health
 	types  *tasks.Catalogue
 	keys   *auth.Keys
+	tokens *auth.Tokens // nil in a process without the API
 
 	redis      redis.UniversalClient
 	limiter    *limit.Limiter
@@ -303,6 +304,8 @@ func (a *App) Start() error {
 		}
 	}
 	if a.role.API { // nothing new comes in while the work ends
+		a.tokens.Start()
+		a.life.onStop("users' keys", partLimit, func(context.Context) error { a.tokens.Stop(); return nil })
 		a.feed.Start()
 		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
 		a.startHTTP()

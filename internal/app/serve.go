@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail/feedback"
@@ -47,13 +49,14 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}
+	a.tokens = auth.NewTokens(auth.TokenOptions{Config: a.cfg.Auth, Log: a.log})
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
-	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: feedback.Get})
+	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: fetch.Get})
 	if err != nil {
 		return err
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Preferences: a.recipients, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})

@@ -4,6 +4,10 @@
 // service is open: everyone is the principal "anonymous" with every scope, and
 // the process that serves must then refuse to bind beyond loopback.
 //
+// The users of the application that sends are known by the JSON Web Tokens that
+// it gives them, once POSTRIDER_JWT_SECRET or POSTRIDER_JWKS_URL says how to
+// check those; they may read what is theirs.
+//
 // The people who use the dashboard are known by name and password, set by
 // POSTRIDER_DASHBOARD_USERS, and then by a signed session.
 package auth
@@ -38,9 +42,13 @@ var ErrUnauthorized = errors.New("a valid API key is needed")
 
 // Principal is who a request comes from.
 type Principal struct {
-	// Name is the key's name: fit for logs, the owner of idempotency keys.
+	// Name is the key's name, or "user:" and a user's id: the owner of idempotency
+	// keys and budgets.
 	Name   string
 	Scopes []Scope
+	// User is who the token is of, where the request came with one. Such a
+	// principal has no scope: it may do what is for users, with what is its own.
+	User *Identity
 }
 
 // May reports whether the principal has the scope; the zero Principal has none.

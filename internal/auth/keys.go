@@ -8,12 +8,6 @@ import (
 	"strings"
 )
 
-// Config holds who may call.
-type Config struct {
-	APIKeys        APIKeys `env:"POSTRIDER_API_KEYS" secret:"true" help:"who may call the API: name:secret:scope+scope,… with the scopes jobs:write jobs:read schedules:write notifications admin; without keys the API is open and serves on loopback only"`
-	DashboardUsers Users   `env:"POSTRIDER_DASHBOARD_USERS" secret:"true" help:"who may use the dashboard: name:bcrypt-hash:admin or name:bcrypt-hash:viewer, with commas between; without users it is open and serves on loopback only"`
-}
-
 // minSecret is the least length of a secret, in bytes: shorter ones can be
 // guessed.
 const minSecret = 16

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/tasks"
 )
@@ -21,7 +22,7 @@ func withFeedback(t testing.TB) func(*Options) {
 	return func(o *Options) {
 		var err error
 		o.Feedback, err = feedback.NewReceiver(feedback.Options{
-			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey}, Now: time.Now, Fetch: feedback.Get,
+			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey}, Now: time.Now, Fetch: fetch.Get,
 		})
 		if err != nil {
 			t.Fatal(err)

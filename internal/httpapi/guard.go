@@ -127,13 +127,30 @@ func (a *api) spend(ctx context.Context, w http.ResponseWriter, policy, key stri
 // authenticate finds out who asks.
 func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humachi.Unwrap(ctx)
-	who, err := a.keys.Authenticate(r)
+	who, err := a.callers.Authenticate(r)
 	if err != nil {
-		a.refuse(ctx, job.Wrap(job.CodeUnauthorized, err, "a valid API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"))
+		a.refuse(ctx, a.unknownCaller(ctx.Context(), err))
 		return
 	}
 	exchangeOf(ctx.Context()).who = who.Name
+	if who.User != nil {
+		exchangeOf(ctx.Context()).who = "a user" // whose id may be an address
+	}
 	next(huma.WithContext(ctx, auth.With(ctx.Context(), who)))
+}
+
+// unknownCaller words an error of Callers.Authenticate.
+func (a *api) unknownCaller(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, auth.ErrUnauthorized):
+		return job.Wrap(job.CodeUnauthorized, err, "a valid API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
+	case errors.Is(err, auth.ErrToken):
+		a.log.Debug("a token was refused", "request_id", exchangeOf(ctx).id, "err", err)
+		return job.Wrap(job.CodeUnauthorized, err, "the token is not valid, or not any more")
+	case errors.Is(err, auth.ErrNoKeys):
+		return job.Wrap(job.CodeTemporary, err, "tokens cannot be checked now")
+	}
+	return err
 }
 
 // authorize lets through who has a scope of the operation's.

@@ -43,6 +43,7 @@ type Options struct {
 	// Feedback knows providers' webhooks.
 	Feedback *feedback.Receiver
 	Keys     *auth.Keys
+	Tokens   *auth.Tokens   // of users, started; nil takes none
 	Limiter  *limit.Limiter // whose metrics the caller registers
 	Rates    limit.Config
 	Config   Config
@@ -67,7 +68,7 @@ type api struct {
 	mailFrom     string
 	suppressions mail.Suppressions
 	feedback     *feedback.Receiver
-	keys         *auth.Keys
+	callers      auth.Callers
 	limiter      *limit.Limiter
 	rates        limit.Config
 	log          *slog.Logger
@@ -97,7 +98,7 @@ func New(o Options) (_ http.Handler, err error) {
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, feedback: o.Feedback,
-		keys: o.Keys, limiter: o.Limiter, rates: o.Rates, log: log,
+		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
 	seen := newObserver(log, o.Metrics)
 

@@ -13,7 +13,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -106,15 +105,15 @@ type Receiver struct {
 	certs map[string]*x509.Certificate // by URL
 }
 
-// Fetch gets a document of at most maxFetched bytes from an address that was
-// checked; it follows no redirect.
+// Fetch gets a document of bounded size from an address that was checked; it
+// follows no redirect.
 type Fetch func(ctx context.Context, url string) ([]byte, error)
 
 // Options are what a Receiver is made of; all are needed.
 type Options struct {
 	Config Config // that is valid
 	Now    func() time.Time
-	Fetch  Fetch // Get, but for tests
+	Fetch  Fetch // fetch.Get, but for tests
 }
 
 // NewReceiver makes a Receiver.
@@ -167,36 +166,3 @@ func (r *Receiver) fresh(at time.Time, age time.Duration) error {
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// maxFetched bounds what is fetched, in bytes.
-const maxFetched = 64 << 10
-
-// fetchLimit bounds the time that it takes.
-const fetchLimit = 10 * time.Second
-
-// Get is the Fetch of use.
-func Get(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, fetchLimit, errors.New("no answer in time"))
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking: %w", err)
-	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking: the answer is %d", res.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxFetched+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	if len(body) > maxFetched {
-		return nil, fmt.Errorf("reading the answer: it has more than %d bytes", maxFetched)
-	}
-	return body, nil
-}
