@@ -64,7 +64,18 @@ func open(ctx context.Context, log io.Writer, cases []benchCase, only []string) 
 			b.leaveOut("what runs on Node: " + err.Error())
 		}
 	}
+	for _, c := range cases {
+		if !installed(c.program) {
+			b.leaveOut(c.name + ": " + c.program + " is not installed here")
+		}
+	}
 	return b, nil
+}
+
+// installed reports whether a program can be run; no name is none that is needed.
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return program == "" || err == nil
 }
 
 // need reports whether one of the contestants is of that sort.
@@ -146,6 +157,9 @@ func (b *bench) runAll(ctx context.Context, cases []benchCase, rounds int) (*rep
 	r := &report{About: describe(ctx), Absent: b.absent}
 	var errs []error
 	for _, c := range cases {
+		if !installed(c.program) {
+			continue
+		}
 		fmt.Fprintf(b.log, "%s: %s\n", c.name, c.about)
 		result := newResult(c, rounds)
 		result.Commit = commit(ctx)

@@ -18,7 +18,7 @@ func httpAccept(s sizes) benchCase {
 	}
 	seconds := time.Duration(s.httpSeconds * float64(time.Second))
 	return benchCase{
-		name: "http", about: "POST /jobs by 64 connections",
+		name: "http", about: "POST /jobs by 64 connections of wrk", program: "wrk",
 		rows: []row{{Name: "http", Unit: "requests/s", Goals: []goal{
 			{ours, bullmq, 6}, {oursSQLite, bullmq, 2}, {oursPG, bullmq, 2},
 		}}},

@@ -53,6 +53,7 @@ func (s sizes) share(of float64) sizes {
 // A benchCase measures some figures of each of its contestants.
 type benchCase struct {
 	name, about string
+	program     string // that it runs; the case is left out where it is absent
 	rows        []row
 	contestants []contestant
 	// run measures one contestant once: a figure for each row.

@@ -1,22 +1,21 @@
 package stage
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"sync"
-	"sync/atomic"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
 // Load is many callers that post one body to an address again and again, each
 // over a connection of its own and with the next request after the answer to the
-// last. It writes the request as it stands, since an HTTP client that builds it
-// anew would take its share of the machine from the server.
+// last. wrk plays them, which takes little of the machine from the server.
 type Load struct {
 	Addr    string // host:port
 	Path    string
@@ -24,73 +23,59 @@ type Load struct {
 	Callers int
 }
 
+// loadScript has wrk post the body and tell what became of it, as JSON. Its
+// texts are Lua's long strings, which know no escapes.
+const loadScript = `
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = [==[%s]==]
+function done(summary)
+  local e = summary.errors
+  io.write(string.format('{"requests":%%d,"microseconds":%%d,"refused":%%d,"lost":%%d}\n',
+    summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout))
+end
+`
+
 // Run lets the callers work for warm and then counts the answers of the time
-// after it. Any status but 202 is an error.
+// after it, both in whole seconds, one at least. An answer of 400 or more is an
+// error, and so is one that does not come.
 func (l Load) Run(ctx context.Context, warm, counted time.Duration) (perSecond float64, err error) {
-	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		l.Path, l.Addr, len(l.Body), l.Body)
-	ctx, cancel := context.WithTimeout(ctx, warm+counted+startLimit)
-	defer cancel()
-	var answers atomic.Int64
-	var over atomic.Bool
-	failed := make(chan error, l.Callers)
-	var callers sync.WaitGroup
-	for range l.Callers {
-		callers.Go(func() {
-			if err := l.call(ctx, request, &answers, &over); err != nil {
-				failed <- err
-			}
-		})
+	if strings.Contains(l.Body, "]==]") {
+		return 0, fmt.Errorf("the body holds the mark that ends it: %q", l.Body)
 	}
-	wait(ctx, warm)
-	before, began := answers.Load(), time.Now()
-	wait(ctx, counted)
-	n, took := answers.Load()-before, time.Since(began)
-	over.Store(true)
-	callers.Wait()
-	close(failed)
-	return float64(n) / took.Seconds(), <-failed
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// call is one caller.
-func (l Load) call(ctx context.Context, request []byte, answers *atomic.Int64, over *atomic.Bool) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr)
+	dir, err := os.MkdirTemp("", "postrider-load-")
 	if err != nil {
-		return fmt.Errorf("connecting to the server: %w", err)
+		return 0, fmt.Errorf("making a folder: %w", err)
 	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return fmt.Errorf("bounding a connection: %w", err)
-		}
+	defer os.RemoveAll(dir)
+	script := filepath.Join(dir, "load.lua")
+	if err := os.WriteFile(script, fmt.Appendf(nil, loadScript, l.Body), 0o600); err != nil {
+		return 0, fmt.Errorf("writing a script: %w", err)
 	}
-	r := bufio.NewReader(conn)
-	for !over.Load() && ctx.Err() == nil {
-		if _, err := conn.Write(request); err != nil {
-			return fmt.Errorf("posting: %w", err)
-		}
-		res, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return fmt.Errorf("reading an answer: %w", err)
-		}
-		body, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		if err != nil {
-			return fmt.Errorf("reading an answer: %w", err)
-		}
-		if res.StatusCode != http.StatusAccepted {
-			return errors.New(res.Status + ": " + string(body[:min(len(body), 300)]))
-		}
-		answers.Add(1)
+	if _, err := l.wrk(ctx, script, warm); err != nil {
+		return 0, err
 	}
-	return ctx.Err()
+	return l.wrk(ctx, script, counted)
+}
+
+func (l Load) wrk(ctx context.Context, script string, d time.Duration) (perSecond float64, err error) {
+	seconds := int(math.Max(1, math.Round(d.Seconds())))
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+startLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "wrk", "--threads", "1", "--connections", fmt.Sprint(l.Callers),
+		"--duration", fmt.Sprintf("%ds", seconds), "--script", script, "http://"+l.Addr+l.Path).Output()
+	if err != nil {
+		return 0, fmt.Errorf("running wrk: %w: %s", err, out)
+	}
+	var told struct{ Requests, Microseconds, Refused, Lost float64 }
+	// What the script tells is the last line.
+	last := bytes.TrimSpace(out)
+	last = last[bytes.LastIndexByte(last, '\n')+1:]
+	if err := json.Unmarshal(last, &told); err != nil {
+		return 0, fmt.Errorf("reading what wrk told: %w: %s", err, out)
+	}
+	if told.Refused+told.Lost > 0 {
+		return 0, fmt.Errorf("of %v requests %v were refused and %v not answered", told.Requests, told.Refused, told.Lost)
+	}
+	return told.Requests / told.Microseconds * 1e6, nil
 }
