@@ -52,7 +52,7 @@ func (a address) open(poolSize int) redis.UniversalClient {
 	opts := &redis.UniversalOptions{
 		Addrs: a.addrs, DB: a.db, Username: a.user, Password: a.password,
 		MasterName: a.master, SentinelUsername: a.sentinelUser, SentinelPassword: a.sentinelPassword,
-		TLSConfig:  a.tls,
+		TLSConfig: a.tls, Dialer: newCircle(redis.NewDialer(&redis.Options{DialTimeout: dialTimeout, TLSConfig: a.tls})).connect,
 		MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 		ContextTimeoutEnabled: true,
