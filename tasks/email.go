@@ -86,7 +86,7 @@ func (e *Email) Rehearse() { e.Sink = true }
 
 // Describe implements Described.
 func (e *Email) Describe() Description {
-	return Description{Subject: e.Subject, Template: e.Template, Category: e.Category}
+	return Description{Subject: e.Subject, Template: e.Template, Category: e.Category, Sink: e.Sink}
 }
 
 // Validate implements Payload.

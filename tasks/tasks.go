@@ -51,6 +51,8 @@ type Description struct {
 	Subject  string
 	Template string
 	Category string
+	// Sink is true of one that is to go nowhere, and so is never late.
+	Sink bool
 }
 
 // Empty reports whether nothing is said.

@@ -11,7 +11,7 @@ import (
 // it.
 type Jobs interface {
 	Cancel(ctx context.Context, id job.ID, actor string) (job.Job, error)
-	SendAgain(ctx context.Context, id job.ID, actor, once string) (job.ID, error)
+	SendAgain(ctx context.Context, id job.ID, who job.Caller) (job.Accepted, error)
 }
 
 // Options are what a Service is made of; all are needed.
@@ -125,9 +125,12 @@ func (s *Service) Story(ctx context.Context, id job.ID) (Story, error) {
 	}, nil
 }
 
-// Resend sends what a job said once more; see job.Service.SendAgain.
+// Resend sends what a job said once more; see job.Service.SendAgain. The once
+// names the intention: asked for a second time with the same, it answers as the
+// first time and makes no other.
 func (s *Service) Resend(ctx context.Context, id job.ID, actor, once string) (job.ID, error) {
-	return s.Jobs.SendAgain(ctx, id, actor, once)
+	got, err := s.Jobs.SendAgain(ctx, id, job.Caller{Name: actor, IdempotencyKey: "again " + string(id) + " " + once, BodyHash: []byte(id)})
+	return got.Base, err
 }
 
 // Suppress has the recipient of a job get no mail any more.

@@ -58,3 +58,13 @@ func TestRetryIntoSink(t *testing.T) {
 	s.post("/jobs/retry", `{"state":"failed","sink":true,"dry_run":false,"canary":1}`).want(http.StatusUnprocessableEntity)
 	s.post("/jobs/retry", `{"state":"failed","sink":true,"dry_run":false,"limit":1001}`).want(http.StatusUnprocessableEntity)
 }
+
+func TestSendIntoSink(t *testing.T) {
+	s := serve(t)
+	a := s.post("/jobs/send-email", `{"to":["ann@example.com","bob@example.com"],"subject":"Hi","text":"there","sink":true}`).want(http.StatusAccepted)
+	for _, j := range a.list("jobs") {
+		if !s.mail(j["id"].(string)).Sink {
+			t.Errorf("the mail of %v is for the world", j)
+		}
+	}
+}

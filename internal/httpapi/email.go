@@ -34,6 +34,7 @@ type emailRequest struct {
 	Category    string            `json:"category,omitempty" example:"welcome" doc:"what recipients may switch off, or have gathered into a digest, unless it is essential: lower-case letters, digits, hyphens and underscores. A mail without one is essential"`
 	Urgent      bool              `json:"urgent,omitempty" doc:"it is sent in the recipient's quiet hours too, and not gathered into a digest"`
 	Attachments []attachment      `json:"attachments,omitempty" nullable:"false" doc:"at most 20 files, 25 MiB together"`
+	Sink        bool              `json:"sink,omitempty" doc:"rehearse: the mail goes through every check and is built as it would be sent, and is dropped then; its state and answer tell what would have become of it"`
 	Priority    string            `json:"priority,omitempty" enum:"normal,bulk" doc:"bulk is for campaigns: such mails go through a queue of their own and delay no other"`
 
 	Delay     *int64     `json:"delay,omitempty" minimum:"0" maximum:"31622400000" example:"10000" doc:"milliseconds from now until it is sent"`
@@ -118,7 +119,7 @@ func (in *emailRequest) email() (tasks.Email, tasks.Invalid) {
 	m := tasks.Email{
 		To: in.To, Cc: in.Cc, ReplyTo: in.ReplyTo, Subject: in.Subject, Text: in.Text, HTML: in.HTML,
 		Template: in.Template, Data: in.Data, Locale: in.Locale,
-		Headers: in.Headers, Category: in.Category, Urgent: in.Urgent,
+		Headers: in.Headers, Category: in.Category, Urgent: in.Urgent, Sink: in.Sink,
 	}
 	if in.Email != "" {
 		m.To = []string{in.Email}

@@ -63,6 +63,8 @@ func (a *api) routes() {
 		OperationID: "run-job", Method: http.MethodPost, Path: "/jobs/{id}/run", Summary: "Run a waiting job now",
 	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.RunNow)))
 
+	a.resendRoute(commandErrors)
+
 	a.eventRoute(readErrors)
 	a.timelineRoute(readErrors)
 	a.eraseRoute(commandErrors)

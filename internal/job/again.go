@@ -2,38 +2,60 @@ package job
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/tasks"
 )
 
 // SendAgain accepts a new job like the one with that id, due at once, and notes
-// it in the history of the old one. Every check of a new job is made again. The
-// once names the intention: asked for a second time with the same, it answers as
-// the first time and makes no other. A job whose payload is gone is a
-// CodeConflict; of an unfinished one too, since it is still to be sent.
-func (s *Service) SendAgain(ctx context.Context, id ID, actor, once string) (ID, error) {
+// in the history of each which the other is. Every check of a new job is made
+// again. A job whose payload is gone is a CodeConflict; an unfinished one too,
+// since it is still to be sent. Under an IdempotencyKey that was met before, the
+// first answer is given again, whatever has become of the job since.
+func (s *Service) SendAgain(ctx context.Context, id ID, who Caller) (Accepted, error) {
 	j, err := s.store.Find(ctx, id)
+	if err != nil && CodeOf(err) != CodeNotFound {
+		return Accepted{}, err
+	}
+	sub := Submission{Type: j.Type, Payload: j.Payload, Queue: j.Queue, Err: err}
 	switch {
 	case err != nil:
-		return "", err
 	case j.PayloadGone:
-		return "", Errorf(CodeConflict, "what it said was deleted by retention: it cannot be sent again")
+		sub.Err = Errorf(CodeConflict, "what it said was deleted, by retention or an erasure: it cannot be sent again")
 	case !j.State.Final():
-		return "", Errorf(CodeConflict, "the job is %s: it is still to be sent", j.State)
+		sub.Err = Errorf(CodeConflict, "the job is %s: it is still to be sent", j.State)
 	}
-	who := Caller{Name: actor}
-	if once != "" {
-		who.IdempotencyKey, who.BodyHash = "again "+string(id)+" "+once, []byte(id)
+	got, err := s.Accept(ctx, who, sub)
+	if err != nil {
+		return Accepted{}, err
 	}
-	got, err := s.Accept(ctx, who, Submission{Type: j.Type, Payload: j.Payload, Queue: j.Queue})
-	if err != nil || got.Replayed {
-		return got.Base, err
+	if err := s.noteResent(ctx, id, got, who.Name); err != nil {
+		// An error would have the caller ask for a third.
+		s.log.Warn("a job was sent again, which its history does not say", "job", id, "as", got.Base, "err", err)
 	}
-	_, err = s.change(ctx, id, func(j *Job, now time.Time) ([]Event, error) {
-		return []Event{j.event(EventResent, now, Event{Actor: actor, Message: "as the job " + string(got.Base)})}, nil
+	return got, nil
+}
+
+// noteResent adds to the history of two jobs that one is the other once more, if
+// a request that was made before has not.
+func (s *Service) noteResent(ctx context.Context, old ID, got Accepted, actor string) error {
+	as := "as the job " + string(got.Base)
+	if got.Replayed {
+		events, err := s.store.Events(ctx, old)
+		noted := func(e Event) bool { return e.Kind == EventResent && e.Message == as }
+		if err != nil || slices.ContainsFunc(events, noted) {
+			return err
+		}
+	}
+	_, err := s.store.Change(ctx, []ID{old, got.Base}, func(j *Job, now time.Time) ([]Event, error) {
+		said := as
+		if j.ID == got.Base {
+			said = "what the job " + string(old) + " said"
+		}
+		return []Event{j.event(EventResent, now, Event{Actor: actor, Message: said})}, nil
 	})
-	return got.Base, err
+	return err
 }
 
 // MaxRehearsal is the most jobs that one Rehearse tries.

@@ -203,7 +203,7 @@ const (
 	EventRunNow          EventKind = "run_now" // by a person
 	EventResolved        EventKind = "resolved"
 	EventRedispatched    EventKind = "redispatched"
-	EventResent          EventKind = "resent" // by a person, as another job
+	EventResent          EventKind = "resent" // as another job, or: what another said
 	EventErased          EventKind = "erased" // whose it was, and what it said
 
 	// What comes back after a mail has gone out. The job's state stays.

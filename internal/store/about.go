@@ -15,11 +15,11 @@ const (
 )
 
 // aboutColumns is what about returns, as columns.
-const aboutColumns = "described boolean, subject text, subject_key text, template text, category text"
+const aboutColumns = "described boolean, subject text, subject_key text, template text, category text, sink boolean"
 
 // about is what describes a job.
 func about(n job.New) []any {
-	return []any{!n.About.Empty(), clip(clean(n.About.Subject), maxSubject), subjectKey(n.About.Subject), clean(n.About.Template), clean(n.About.Category)}
+	return []any{!n.About.Empty(), clip(clean(n.About.Subject), maxSubject), subjectKey(n.About.Subject), clean(n.About.Template), clean(n.About.Category), n.About.Sink}
 }
 
 // subjectKey is the beginning of a subject as it is compared: in lower case,
@@ -48,11 +48,13 @@ func describes(reqs []job.Request) bool {
 	})
 }
 
+// A mail for the sink is due at no time, so that no objective counts it.
+
 // describing stands between the queries given and written of PostgreSQL's
 // statement that accepts jobs, and what follows them.
 const describing = `, described AS (
 	INSERT INTO mails (job_id, subject, subject_key, template, category, due_at)
-	SELECT given.id, given.subject, given.subject_key, given.template, given.category, written.due_at
+	SELECT given.id, given.subject, given.subject_key, given.template, given.category, CASE WHEN given.sink THEN 0 ELSE written.due_at END
 	FROM given JOIN written ON written.id = given.id WHERE given.described)`
 
 // describe writes what describes the requests' jobs, once those are there.
@@ -67,6 +69,6 @@ func (x *tx) describe(ctx context.Context, reqs []job.Request) error {
 	}
 	return x.exec(ctx, t, `
 		INSERT INTO mails (job_id, subject, subject_key, template, category, due_at)
-		SELECT v.id, v.subject, v.subject_key, v.template, v.category, jobs.due_at FROM {v} JOIN jobs ON jobs.id = v.id WHERE true
+		SELECT v.id, v.subject, v.subject_key, v.template, v.category, CASE WHEN v.sink THEN 0 ELSE jobs.due_at END FROM {v} JOIN jobs ON jobs.id = v.id WHERE true
 		ON CONFLICT (job_id) DO NOTHING`)
 }

@@ -215,6 +215,7 @@ func TestObjectiveMinutes(t *testing.T) {
 		m.put("e@example.com", tasks.Description{Category: "news"})                  // of no objective
 		m.put("f@example.com", about, func(n *job.New) { n.Delay = time.Hour })      // not due
 		m.put("g@example.com", about, func(n *job.New) { n.State = job.Suppressed }) // not to be sent
+		m.put("h@example.com", tasks.Description{Category: "reset", Sink: true})     // not to be out
 		m.end(soon, job.Succeeded("ok"))
 		m.end(refused, job.PermanentFailure("550 no such user"))
 		count := func() (a delivery.Attained) {

@@ -19,8 +19,8 @@ import (
 // canceller is job.Service.Cancel of jobs that no worker has.
 type canceller struct{ *store.Store }
 
-func (c canceller) SendAgain(context.Context, job.ID, string, string) (job.ID, error) {
-	return "", nil
+func (c canceller) SendAgain(context.Context, job.ID, job.Caller) (job.Accepted, error) {
+	return job.Accepted{}, nil
 }
 
 func (c canceller) Cancel(ctx context.Context, id job.ID, actor string) (job.Job, error) {

@@ -71,11 +71,15 @@ func Email(m Mail) Binding {
 			return renderOutcome(ctx, err)
 		}
 		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, gathered{e.Category, e.Subject, e.Text}); ended {
-			return o
+			return rehearsed(e, o)
 		}
-		pass, o, early := run.early(limit.OfRecipient(e.Rcpt))
-		if early {
-			return o
+		var pass limit.Pass
+		if !e.Sink { // which takes no server's time
+			granted, o, early := run.early(limit.OfRecipient(e.Rcpt))
+			if early {
+				return o
+			}
+			pass = granted
 		}
 		msg := message(run, e)
 		msg.UnsubscribeURL = m.Links.Of(e.Rcpt, e.Category, string(run.Job.ID))
@@ -84,7 +88,8 @@ func Email(m Mail) Binding {
 		}
 		receipt, err := m.Sender.Send(ctx, msg, run.PointOfNoReturn)
 		if err != nil {
-			if o = mailOutcome(err); o.Kind == job.OutcomeRateLimited {
+			o := mailOutcome(err)
+			if o.Kind == job.OutcomeRateLimited {
 				pass.Undo() // no provider had time for it
 			}
 			o.Effects = suppressing(run, e, err)
@@ -93,10 +98,19 @@ func Email(m Mail) Binding {
 		if due := run.Job.DueAt; !due.IsZero() && !e.Sink {
 			m.Sender.Measure(e.Category, due)
 		}
-		o = job.Succeeded("%s: %s", by(receipt), receipt.Reply)
+		o := job.Succeeded("%s: %s", by(receipt), receipt.Reply)
 		o.ReplyCode = receipt.Code
 		return o
 	})
+}
+
+// rehearsed is the outcome of a mail that is not to be sent now. One for the sink
+// is not gathered either: its digest would go out.
+func rehearsed(e *tasks.Email, o job.Outcome) job.Outcome {
+	if !e.Sink || o.Kind != job.OutcomeDone {
+		return o
+	}
+	return job.Succeeded("%s: it would be %s", mail.SinkProvider, o.Message)
 }
 
 // by names the server that took a mail.
