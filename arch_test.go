@@ -34,7 +34,7 @@ var may = map[string][]string{
 	"internal/job":      {"tasks"},
 	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
 	"internal/broker":   {"internal/job", "tasks"},
-	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient"},
+	"internal/store":    {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient", "tasks"},
 	"internal/schedule": {"internal/job", "tasks"},
 	"internal/mail":     {"internal/limit"},
 	"internal/inbox":    {"internal/job"},

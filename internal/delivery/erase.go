@@ -3,7 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +15,7 @@ import (
 type Person struct {
 	Address    string   // normalised
 	Recipients []string // as jobs keep them: the address in its forms, streams
-	Quotes     []string // texts in lower case that give the address away
+	Forms      []string // of the address, in lower case: its domain as it was given, and in ASCII
 }
 
 // PersonOf is the person of an address, and of the user of that name where one
@@ -25,14 +25,9 @@ func PersonOf(address, user string) (Person, error) {
 	if err != nil {
 		return Person{}, job.Errorf(job.CodeInvalid, "whom to erase is not a mail address")
 	}
-	p := Person{Address: normal, Recipients: everyForm(address)}
+	p := Person{Address: normal, Recipients: everyForm(address), Forms: Forms(address)}
 	if user != "" {
 		p.Recipients = append(p.Recipients, "user:"+user)
-	}
-	for _, form := range Forms(address) {
-		local, domain, _ := strings.Cut(form, "@")
-		// As it is, in a query, and in a return path of its own (VERP).
-		p.Quotes = append(p.Quotes, form, url.QueryEscape(form), local+"%40"+domain, local+"="+domain)
 	}
 	return p, nil
 }
@@ -46,16 +41,22 @@ type Eraser interface {
 	CountPerson(ctx context.Context, p Person) (map[job.State]int, error)
 	// ErasePerson erases at most limit of the person's jobs that are over: whose
 	// they are, what they said, the words of their history, what describes them,
-	// and the notifications that they made. State, type and times stay, and each
-	// has an event of who did it. It says how many it erased.
+	// the notifications that they made, and the files that they alone name. State,
+	// type and times stay, and each has an event of who did it. It says how many it
+	// erased.
 	ErasePerson(ctx context.Context, p Person, actor string, limit int) (int, error)
+	// UnreadFeedback reports whether feedback that came until then is still to be
+	// taken in, about whomever: a report may name nothing but the mail's job.
+	UnreadFeedback(ctx context.Context, until time.Time) (bool, error)
 	// UnfinishedOf lists at most limit of the person's jobs that are not over.
 	UnfinishedOf(ctx context.Context, p Person, limit int) ([]job.ID, error)
-	// Sweep looks for quotes of the person through at most limit rows of what is
-	// at that place, and replaces each by Erased, or deletes the row where it is
-	// the person's own. An address on a list of who gets no mail stays on it, as a
-	// hash. It returns the place to go on from, empty at the end, and how many rows
-	// it changed. The empty place is the beginning.
+	// Sweep looks for the person's address, also where it is encoded, through at
+	// most limit rows of what is at that place, and replaces each quote by Erased,
+	// or deletes the row where it is the person's own. An address on a list of who
+	// gets no mail stays on it, as a hash. It returns the place to go on from, empty
+	// at the end, and how many rows it changed. The empty place is the beginning.
+	// Where feedback about the person is still to be taken in, nothing is changed,
+	// and the place is the same.
 	Sweep(ctx context.Context, p Person, place string, limit int) (next string, changed int, err error)
 }
 
@@ -80,24 +81,31 @@ func (s *Service) CountErasable(ctx context.Context, p Person) (map[job.State]in
 	return s.Store.CountPerson(ctx, p)
 }
 
-// swept begins an Erasure.Next that names a place of the sweep.
-const swept = "sweep "
+// What begins an Erasure.Next: the time until which feedback has to be read, or
+// a place of the sweep. Between them it is atJobs.
+const (
+	unread = "feedback "
+	atJobs = "jobs"
+	swept  = "sweep "
+)
 
-// Erase erases a person: cancels what is unfinished, erases the person's jobs,
-// and then looks through every table for what else gives the address away. It
+// Erase erases a person: has feedback be read first, which may be why the address
+// is to get no mail, cancels what is unfinished, erases the person's jobs, and
+// then looks through every table for what else gives the address away. It
 // works in small transactions and stops some seconds before ctx ends, or where a
-// job still runs, with Next: the next call goes on from there. To begin again is
+// job still runs that must be over first, with Next: the next call goes on from there. To begin again is
 // safe. What was done stays done after an error.
 func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Erasure, error) {
 	var e Erasure
 	place, sweeping := strings.CutPrefix(from, swept)
-	if from != "" && from != "jobs" && !sweeping {
-		return e, job.Errorf(job.CodeInvalid, "the cursor is not one that this gave")
-	}
 	if !sweeping {
 		place = ""
+		if next, err := s.awaitFeedback(ctx, from); err != nil || next != atJobs {
+			e.Next = next
+			return e, err
+		}
 		if over, err := s.eraseJobs(ctx, p, actor, &e); err != nil || !over {
-			e.Next = "jobs"
+			e.Next = atJobs
 			return e, err
 		}
 	}
@@ -110,11 +118,33 @@ func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Eras
 			e.Next = ""
 			return e, nil
 		}
+		waits := next == place
 		place, e.Next = next, swept+next
-		if late(ctx) {
+		if waits || late(ctx) {
 			return e, nil
 		}
 	}
+}
+
+// awaitFeedback returns where an erasure goes on that has come to that place, if
+// it has not come to the sweep.
+func (s *Service) awaitFeedback(ctx context.Context, from string) (next string, err error) {
+	until, err := s.Store.Now(ctx)
+	if err != nil || from == atJobs {
+		return from, err
+	}
+	if from != "" {
+		ms, err := strconv.ParseInt(strings.TrimPrefix(from, unread), 10, 64)
+		if err != nil {
+			return "", job.Errorf(job.CodeInvalid, "the cursor is not one that this gave")
+		}
+		until = time.UnixMilli(ms)
+	}
+	waits, err := s.Store.UnreadFeedback(ctx, until)
+	if err != nil || !waits {
+		return atJobs, err
+	}
+	return unread + strconv.FormatInt(until.UnixMilli(), 10), nil
 }
 
 // eraseJobs reports whether none is left.

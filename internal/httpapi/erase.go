@@ -38,8 +38,8 @@ func (a *api) eraseRoute(errs []int) {
 		OperationID: "erase-recipient", Method: http.MethodDelete, Path: "/recipients/{address}",
 		Summary: "Erase a person",
 		Description: "With confirm=true: cancels what is unfinished, erases address, content and history's words of all jobs for the person, the inbox of the user of that name, " +
-			"and then whatever else in the database quotes the address. What stays are counts (state, type, time), who erased it, " +
-			"and, where the address is to get no mail, a hash of it. It goes on in several requests while next_cursor is answered; to begin again is safe.",
+			"files that only their mails carried, and then whatever else in the database quotes the address, encoded or not. What stays are counts (state, type, time), who erased it, " +
+			"and, where the address is to get no mail, a keyed hash of it. It goes on in several requests while next_cursor is answered; to begin again is safe.",
 	}, auth.Admin, errs), handled(a, a.erase))
 }
 

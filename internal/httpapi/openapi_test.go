@@ -53,7 +53,7 @@ func TestOpenAPI(t *testing.T) {
 		"post /jobs/send-notification": "jobs:write 202", "post /jobs": "jobs:write 202", "post /jobs/batch": "jobs:write 202",
 		"get /jobs": "jobs:read 200", "get /jobs/{id}": "jobs:read 200", "delete /jobs/{id}": "jobs:write 200",
 		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
-		"post /jobs/{id}/resend": "jobs:write 202",
+		"post /jobs/{id}/resend":             "jobs:write 202",
 		"get /recipients/{address}/timeline": "jobs:read 200", "delete /recipients/{address}": "admin 200",
 		"get /templates": "jobs:write 200", "get /templates/{name}": "jobs:write 200", "post /templates/{name}/preview": "jobs:write 200",
 		"post /jobs/retry": "jobs:write 200", "get /events": "jobs:read 200",

@@ -113,6 +113,11 @@ type SuppressionFilter struct {
 	Limit    int   // 1 to 1,000; of List only
 }
 
+// ErasedPrefix begins the Suppression.Address of a person who was erased: the
+// HMAC-SHA256 of the address, in hex, follows. Find and Unsuppress know it by the
+// address itself.
+const ErasedPrefix = "hmac-sha256:"
+
 // AllMail is the SuppressionFilter.Category of suppressions that are for all
 // mail. No category has such a name.
 const AllMail = "*"

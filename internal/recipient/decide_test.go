@@ -1,10 +1,14 @@
 package recipient
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/postrider/postrider/internal/job"
 )
 
 // berlin has quiet hours and a digest by the clock of Berlin, where that is put
@@ -59,6 +63,141 @@ func TestQuietUntil(t *testing.T) {
 				t.Errorf("it is quiet until %v", end)
 			}
 		})
+	}
+}
+
+// TestQuietWhereClocksChange has quiet hours over both changes of clocks of three
+// zones: by an hour, and by half an hour at Lord Howe.
+func TestQuietWhereClocksChange(t *testing.T) {
+	for _, test := range []struct{ zone, from, to, at, until string }{ // until is empty where it is not quiet
+		// New York goes forward at 02:00 on 8 March 2026, and back at 02:00 on 1 November.
+		{"America/New_York", "22:00", "02:30", "2026-03-08 01:59:59-05:00", "2026-03-08 03:00:00-04:00"},
+		{"America/New_York", "22:00", "02:30", "2026-03-08 03:00:00-04:00", ""},
+		{"America/New_York", "02:30", "06:00", "2026-03-08 01:59:59-05:00", ""},
+		{"America/New_York", "02:30", "06:00", "2026-03-08 03:00:00-04:00", "2026-03-08 06:00:00-04:00"},
+		{"America/New_York", "22:00", "01:30", "2026-11-01 01:29:59-04:00", "2026-11-01 01:30:00-04:00"},
+		{"America/New_York", "22:00", "01:30", "2026-11-01 01:15:00-05:00", ""},
+		{"America/New_York", "01:30", "06:00", "2026-11-01 01:15:00-05:00", "2026-11-01 06:00:00-05:00"},
+		{"America/New_York", "00:00", "23:59", "2026-11-01 12:00:00-05:00", "2026-11-01 23:59:00-05:00"},
+		// Lord Howe goes back from 02:00 to 01:30 on 5 April 2026, and forward from 02:00 to 02:30 on 4 October.
+		{"Australia/Lord_Howe", "22:00", "02:15", "2026-10-04 01:59:59+10:30", "2026-10-04 02:30:00+11:00"},
+		{"Australia/Lord_Howe", "22:00", "02:15", "2026-10-04 02:30:00+11:00", ""},
+		{"Australia/Lord_Howe", "02:15", "06:00", "2026-10-04 02:30:00+11:00", "2026-10-04 06:00:00+11:00"},
+		{"Australia/Lord_Howe", "02:00", "02:29", "2026-10-04 02:30:00+11:00", ""},
+		{"Australia/Lord_Howe", "22:00", "01:45", "2026-04-05 01:44:59+11:00", "2026-04-05 01:45:00+11:00"},
+		{"Australia/Lord_Howe", "22:00", "01:45", "2026-04-05 01:40:00+10:30", ""},
+		{"Australia/Lord_Howe", "01:45", "06:00", "2026-04-05 01:35:00+10:30", "2026-04-05 06:00:00+10:30"},
+		// A day less a minute, the longest that there is.
+		{"Europe/Berlin", "08:00", "07:59", "2026-03-29 07:58:59+02:00", "2026-03-29 07:59:00+02:00"},
+		{"Europe/Berlin", "08:00", "07:59", "2026-03-29 07:59:30+02:00", ""},
+		{"Europe/Berlin", "08:00", "07:59", "2026-10-24 08:00:00+02:00", "2026-10-25 07:59:00+01:00"},
+	} {
+		p := berlin(test.from, test.to, DigestTimes{})
+		p.TimeZone = test.zone
+		end, quiet := p.QuietUntil(clock(t, test.at))
+		if quiet != (test.until != "") || quiet && !end.Equal(clock(t, test.until)) {
+			t.Errorf("%s, %s to %s, at %s: quiet is %v until %v", test.zone, test.from, test.to, test.at, quiet, end)
+		}
+	}
+}
+
+// TestQuietByTheMinute holds quiet hours, around the changes of clocks and on other
+// days, to the wall clock as somebody reads it who looks each minute.
+func TestQuietByTheMinute(t *testing.T) {
+	changes := []struct{ zone, day string }{
+		{"Europe/Berlin", "2026-03-29"}, {"Europe/Berlin", "2026-10-25"}, {"America/New_York", "2026-03-08"}, {"America/New_York", "2026-11-01"},
+		{"Australia/Lord_Howe", "2026-04-05"}, {"Australia/Lord_Howe", "2026-10-04"}, {"America/Sao_Paulo", "2018-11-04"}, {"UTC", "2026-06-01"},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		change := rapid.SampledFrom(changes).Draw(t, "change")
+		loc, err := time.LoadLocation(change.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		day, err := time.ParseInLocation(time.DateOnly, change.day, loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(name string) string {
+			// Half of them within the hours in which clocks change.
+			hour := rapid.OneOf(rapid.IntRange(0, 23), rapid.IntRange(0, 3)).Draw(t, name)
+			return fmt.Sprintf("%02d:%02d", hour, rapid.IntRange(0, 59).Draw(t, name+" minute"))
+		}
+		from, to := at("from"), at("to")
+		if from == to {
+			return
+		}
+		p := berlin(from, to, DigestTimes{})
+		p.TimeZone = change.zone
+
+		// A time of day begins with the first minute that shows it or, where the
+		// clock jumps over it, a later one.
+		quiet := map[time.Time]bool{}
+		var ends []time.Time
+		is := false
+		noon := day.Add(12 * time.Hour)
+		begun, ended := map[string]bool{}, map[string]bool{}
+		for m := noon.Add(-72 * time.Hour).Truncate(time.Minute); m.Before(noon.Add(72 * time.Hour)); m = m.Add(time.Minute) {
+			local := m.In(loc)
+			date, wall := local.Format(time.DateOnly), local.Format(clockForm)
+			starts := wall >= from && !begun[date]
+			stops := wall >= to && !ended[date]
+			begun[date], ended[date] = begun[date] || starts, ended[date] || stops
+			switch {
+			case stops: // both at once in a gap: it is over before it begins, or never was
+				is = starts && from > to
+				ends = append(ends, m)
+			case starts:
+				is = true
+			}
+			quiet[m] = is
+		}
+		now := noon.Add(time.Duration(rapid.IntRange(-24*60, 24*60).Draw(t, "minute")) * time.Minute).Truncate(time.Minute)
+		end, got := p.QuietUntil(now.Add(rapid.SampledFrom([]time.Duration{0, 59*time.Second + 999*time.Millisecond}).Draw(t, "within")))
+		if got != quiet[now] {
+			t.Fatalf("from %s to %s it is %v that %v is quiet", from, to, got, now.In(loc))
+		}
+		if !got {
+			return
+		}
+		i := slices.IndexFunc(ends, func(e time.Time) bool { return e.After(now) })
+		if !end.Equal(ends[i]) {
+			t.Errorf("from %s to %s %v is quiet until %v, want %v", from, to, now.In(loc), end, ends[i].In(loc))
+		}
+	})
+}
+
+// Urgent messages pass quiet hours at any time, and silent ones do not know them;
+// none of them passes what is off.
+func TestUrgentPassesQuietHours(t *testing.T) {
+	p := berlin("00:00", "23:59", DigestTimes{Daily, "08:00", "monday"})
+	p.Categories = map[string]Choice{"offers": Off, "news": Digest}
+	at := clock(t, "2026-10-25 02:30:00+01:00")
+	for _, test := range []struct {
+		m    message
+		want Action
+	}{
+		{message{category: "welcome"}, Wait},
+		{message{category: "welcome", urgent: true}, Deliver},
+		{message{category: "welcome", silent: true}, Deliver},
+		{message{category: "news"}, Gather},
+		{message{category: "news", urgent: true}, Deliver},
+		{message{category: "offers", urgent: true}, Refuse},
+	} {
+		if d := p.decide(test.m, at); d.Action != test.want {
+			t.Errorf("%+v: %+v, want %v", test.m, d, test.want)
+		}
+	}
+}
+
+// Hours that are no hours are refused, so that from = to need not mean anything.
+func TestQuietHoursThatAreRefused(t *testing.T) {
+	for _, hours := range [][2]string{{"08:00", "08:00"}, {"00:00", "00:00"}, {"00:00", "24:00"}, {"8:00", "09:00"}, {"", "09:00"}, {"23:60", "01:00"}} {
+		p := berlin(hours[0], hours[1], DigestTimes{})
+		p.QuietHours = &QuietHours{From: hours[0], To: hours[1]}
+		if err := p.normal(func(string) bool { return false }); job.CodeOf(err) != job.CodeInvalid {
+			t.Errorf("from %q to %q: %v", hours[0], hours[1], err)
+		}
 	}
 }
 

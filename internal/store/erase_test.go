@@ -109,7 +109,7 @@ func TestErase(t *testing.T) {
 		}
 
 		for _, line := range dump(t, url) {
-			for _, secret := range p.Quotes {
+			for _, secret := range p.Forms {
 				if strings.Contains(strings.ReplaceAll(strings.ToLower(line), "jo"+low, ""), secret) {
 					t.Errorf("%q is still there: %s", secret, line)
 				}

@@ -28,8 +28,15 @@ const (
 )
 
 // PutFile implements attach.Store. One that is there is not sent again.
-func (v Files) PutFile(ctx context.Context, f attach.File, content []byte) error {
+func (v Files) PutFile(ctx context.Context, f attach.File, content []byte, by job.ID) error {
 	return coded("storing a file", v.s.transact(ctx, "put_file", func(x *tx) error {
+		if by != "" {
+			use := columns("file text, job_id uuid")
+			use.add(f.ID, string(by))
+			if err := x.useFiles(ctx, use); err != nil {
+				return err
+			}
+		}
 		there := false
 		err := x.rows(ctx, nil, `UPDATE files SET used_at = {now} WHERE id = ? RETURNING id`,
 			func(rows *sql.Rows) error { there = true; return rows.Scan(new(string)) }, f.ID)
@@ -84,16 +91,21 @@ func (v Files) UseFiles(ctx context.Context, uses []attach.Use) (found map[strin
 				t.add(u.File, string(u.Job))
 			}
 		}
-		return x.exec(ctx, t, `
-			INSERT INTO file_uses (file, job_id, at) SELECT v.file, v.job_id, {now} FROM {v} WHERE true
-			ON CONFLICT (file, job_id) DO NOTHING`)
+		return x.useFiles(ctx, t)
 	})
 	return found, coded("looking for files", err)
 }
 
+func (x *tx) useFiles(ctx context.Context, uses *table) error {
+	return x.exec(ctx, uses, `
+		INSERT INTO file_uses (file, job_id, at) SELECT v.file, v.job_id, {now} FROM {v} WHERE true
+		ON CONFLICT (file, job_id) DO NOTHING`)
+}
+
 // touchFiles returns those of the files that are there, and keeps them from
-// being deleted. One whose time is nearly over may be about to be: only who
-// could write its row knows that it is there.
+// being deleted: by an erasure until the transaction ends, when their uses are
+// there to be seen. One whose time is nearly over may be about to be pruned: only
+// who could write its row knows that it is there.
 func (x *tx) touchFiles(ctx context.Context, named *table) (map[string]attach.File, error) {
 	found := map[string]attach.File{}
 	old := columns("id text")
@@ -110,8 +122,12 @@ func (x *tx) touchFiles(ctx context.Context, named *table) (map[string]attach.Fi
 		found[f.ID] = f
 		return nil
 	}
+	lock := ""
+	if x.s.postgres {
+		lock = " FOR KEY SHARE"
+	}
 	err := x.rows(ctx, named, `
-		SELECT id, size, content_type, owner, {now} - used_at FROM files WHERE id IN (SELECT v.id FROM {v}) ORDER BY id`, scan)
+		SELECT id, size, content_type, owner, {now} - used_at FROM files WHERE id IN (SELECT v.id FROM {v}) ORDER BY id`+lock, scan)
 	if err != nil {
 		return nil, err
 	}

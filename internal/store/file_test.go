@@ -52,7 +52,7 @@ func TestFilesComeBack(t *testing.T) {
 		for _, size := range []int{1, 256<<10 - 1, 256 << 10, 256<<10 + 1, 3<<20 + 5} {
 			f, content := filed(size)
 			for range 2 { // once more changes nothing
-				if err := s.Files().PutFile(t.Context(), f, content); err != nil {
+				if err := s.Files().PutFile(t.Context(), f, content, ""); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -75,7 +75,7 @@ func TestUsesAreNoted(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {
 		s, clock := withFiles(t, url)
 		f, content := filed(100)
-		if err := s.Files().PutFile(t.Context(), f, content); err != nil {
+		if err := s.Files().PutFile(t.Context(), f, content, ""); err != nil {
 			t.Fatal(err)
 		}
 		one, two, none := job.NewID(), job.NewID(), strings.Repeat("0", 64)
@@ -106,7 +106,7 @@ func TestFilesOutliveTheirJobs(t *testing.T) {
 			attach.File
 			content []byte
 		}{{kept, content}, {fresh, other}} {
-			if err := files.PutFile(t.Context(), f.File, f.content); err != nil {
+			if err := files.PutFile(t.Context(), f.File, f.content, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -159,7 +159,7 @@ func TestFilesOutliveTheirJobs(t *testing.T) {
 		if got, err := files.UseFiles(t.Context(), []attach.Use{{Job: second, File: kept.ID}}); err != nil || len(got) != 0 {
 			t.Errorf("found %+v, %v", got, err)
 		}
-		if err := files.PutFile(t.Context(), kept, content); err != nil { // it may come again
+		if err := files.PutFile(t.Context(), kept, content, ""); err != nil { // it may come again
 			t.Fatal(err)
 		}
 		there(kept, true)
@@ -173,7 +173,7 @@ func TestPruningGoesOn(t *testing.T) {
 		s, clock := withFiles(t, url)
 		for i := range 7 {
 			f, content := filed(i + 1)
-			if err := s.Files().PutFile(t.Context(), f, content); err != nil {
+			if err := s.Files().PutFile(t.Context(), f, content, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

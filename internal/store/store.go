@@ -81,6 +81,7 @@ type Store struct {
 	log   *slog.Logger
 	write *sql.DB
 	read  *sql.DB
+	key   []byte // of hashed
 	close []func() error
 
 	accepts   *group[job.Request, job.Receipt]
@@ -126,6 +127,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 		return nil, err
 	}
 	if err := s.migrate(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := s.loadKey(ctx); err != nil {
 		return nil, err
 	}
 	if c.SQLite() {

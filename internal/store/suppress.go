@@ -39,8 +39,15 @@ func (x *tx) suppress(ctx context.Context, all []mail.Suppression) error {
 		ordered = append(ordered, s)
 	}
 	slices.SortFunc(ordered, func(a, b mail.Suppression) int { return strings.Compare(key(a), key(b)) })
+	erased, err := x.erased(ctx, ordered)
+	if err != nil {
+		return err
+	}
 	t := columns("address text, category text, reason text, note text, actor text, job_id uuid")
 	for _, s := range ordered {
+		if hash := x.s.hashed(s.Address); erased[hash] {
+			s.Address, s.Note = hash, ""
+		}
 		t.add(clean(s.Address), clean(s.Category), string(s.Reason), clean(s.Note), clean(s.Actor), orNull(job.ID(s.Job)))
 	}
 	return x.exec(ctx, t, `
@@ -50,12 +57,43 @@ func (x *tx) suppress(ctx context.Context, all []mail.Suppression) error {
 		SET note = excluded.note, actor = excluded.actor, job_id = excluded.job_id`)
 }
 
+// erased finds which of the addresses are on the list as those of erased people:
+// what comes later, such as a complaint about the last mail, does not bring them
+// back.
+func (x *tx) erased(ctx context.Context, all []mail.Suppression) (map[string]bool, error) {
+	t := columns("hash text")
+	for _, s := range all {
+		t.add(x.s.hashed(s.Address))
+	}
+	out := map[string]bool{}
+	return out, x.rows(ctx, t, `SELECT DISTINCT address FROM suppressions WHERE address IN (SELECT v.hash FROM {v})`,
+		func(rows *sql.Rows) error {
+			var hash string
+			err := rows.Scan(&hash)
+			out[hash] = true
+			return err
+		})
+}
+
+// keepHashed replaces an erased person's address by its hash, unless that is there
+// already, and forgets what was noted.
+func (x *tx) keepHashed(ctx context.Context, address, category, reason string) error {
+	err := x.exec(ctx, nil, `
+		INSERT INTO suppressions (address, category, reason, note, actor, job_id, created_at)
+		SELECT ?, category, reason, '', actor, job_id, created_at FROM suppressions WHERE address = ? AND category = ? AND reason = ?
+		ON CONFLICT (address, category, reason) DO NOTHING`, x.s.hashed(address), address, category, reason)
+	if err != nil {
+		return err
+	}
+	return x.exec(ctx, nil, `DELETE FROM suppressions WHERE address = ? AND category = ? AND reason = ?`, address, category, reason)
+}
+
 // Unsuppress implements mail.Suppressions.
 func (v Suppressions) Unsuppress(ctx context.Context, f mail.SuppressionFilter) (out []mail.Suppression, err error) {
 	if f.Address == "" {
 		return nil, job.Wrap(job.CodeInternal, errors.New("no address is named"), "suppressions are removed by address")
 	}
-	where, args := suppressionConditions(f)
+	where, args := v.conditions(f)
 	err = v.s.transact(ctx, "unsuppress", func(x *tx) error {
 		out = nil
 		return x.rows(ctx, nil, "DELETE FROM suppressions WHERE "+where+" RETURNING "+suppressionColumns, scanSuppressions(&out), args...)
@@ -69,7 +107,7 @@ func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail
 	t := columns("address text")
 	erased := make(map[string]string, len(addresses)) // by hash
 	for _, a := range addresses {
-		hash := hashed(a)
+		hash := v.s.hashed(a)
 		erased[hash] = a
 		t.add(clean(a))
 		t.add(hash)
@@ -91,17 +129,17 @@ func (v Suppressions) Find(ctx context.Context, addresses ...string) (out []mail
 
 // List implements mail.Suppressions.
 func (v Suppressions) List(ctx context.Context, f mail.SuppressionFilter) (out []mail.Suppression, err error) {
-	where, args := suppressionConditions(f)
+	where, args := v.conditions(f)
 	err = v.s.ask(ctx, "listing suppressions", "SELECT "+suppressionColumns+" FROM suppressions WHERE "+where+" ORDER BY seq DESC LIMIT ?",
 		scanSuppressions(&out), append(args, f.Limit)...)
 	return out, err
 }
 
-func suppressionConditions(f mail.SuppressionFilter) (where string, args []any) {
+func (v Suppressions) conditions(f mail.SuppressionFilter) (where string, args []any) {
 	conditions := []string{"TRUE"}
 	and := func(cond string, v any) { conditions, args = append(conditions, cond), append(args, v) }
 	if f.Address != "" {
-		conditions, args = append(conditions, "address IN (?, ?)"), append(args, clean(f.Address), hashed(f.Address))
+		conditions, args = append(conditions, "address IN (?, ?)"), append(args, clean(f.Address), v.s.hashed(f.Address))
 	}
 	switch f.Category {
 	case "":

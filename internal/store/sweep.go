@@ -10,6 +10,7 @@ import (
 
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
 )
 
 // relation is a table of the schema as a sweep sees it.
@@ -22,8 +23,8 @@ type relation struct {
 type column struct{ name, kind string }
 
 // personal are the tables whose rows are about one person: what gives that
-// person away goes as a whole.
-var personal = []string{"schedules", "streams", "idempotency_keys", "preferences", "digests", "digest_items"}
+// person away goes as a whole. Of schedules see unlist.
+var personal = []string{"streams", "idempotency_keys", "preferences", "digests", "digest_items"}
 
 // relations lists every table that has text in it, by name: the schema itself
 // says which, so that no new one is forgotten.
@@ -88,7 +89,10 @@ func (s *Store) Sweep(ctx context.Context, p delivery.Person, at string, limit i
 		last, changed, err = x.sweep(ctx, p, r, from.Key, limit)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnread):
+		return at, 0, nil
+	case err != nil:
 		return "", 0, coded("looking for quotes in "+r.name, err)
 	}
 	from.Key = last
@@ -127,21 +131,11 @@ func (x *tx) sweep(ctx context.Context, p delivery.Person, r relation, after []s
 	if err != nil || last == nil {
 		return nil, 0, err
 	}
-	var quoting []string
-	find := "instr"
-	if x.s.postgres {
-		find = "strpos"
-	}
-	args = append(args, anys(last)...)
-	for _, c := range r.texts {
-		for _, q := range p.Quotes {
-			quoting = append(quoting, find+"(lower("+c+"), ?) > 0")
-			args = append(args, q)
-		}
-	}
+	suspect, more := newSuspects(p).where(x.s.dialect, r)
+	args = append(append(args, anys(last)...), more...)
 	var found [][]sql.NullString
 	err = x.rows(ctx, nil, "SELECT "+strings.Join(append(shown, r.texts...), ", ")+" FROM "+r.name+
-		" WHERE "+behind+" AND "+key+" <= "+mark+" AND ("+strings.Join(quoting, " OR ")+")",
+		" WHERE "+behind+" AND "+key+" <= "+mark+" AND "+suspect,
 		func(rows *sql.Rows) error {
 			row := make([]sql.NullString, len(r.key)+len(r.texts))
 			found = append(found, row)
@@ -166,6 +160,10 @@ func (x *tx) sweep(ctx context.Context, p delivery.Person, r relation, after []s
 	return last, changed, nil
 }
 
+// errUnread stops a sweep at feedback about the person that is still to be taken
+// in: it may be why the address is to get no mail.
+var errUnread = errors.New("feedback about the person is still to be read")
+
 // scrub takes the person out of one row, unless what was found there is part of
 // another's address.
 func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation, where string, row []sql.NullString) (theirs bool, err error) {
@@ -176,18 +174,23 @@ func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation,
 	whole := slices.Contains(personal, r.name)
 	var sets []string
 	var args []any
-	quoted := false
+	old := make(map[string]string, len(r.texts))
 	for i, c := range r.texts {
-		old := row[len(r.key)+i]
-		quoted = quoted || q.any.MatchString(old.String)
-		replaced := q.erase(old.String)
-		if r.name == "idempotency_keys" { // made up by the caller in any way, and soon over
-			replaced = q.any.ReplaceAllString(old.String, delivery.Erased)
+		old[c] = row[len(r.key)+i].String
+	}
+	for _, c := range r.texts {
+		replaced := q.erase(old[c])
+		switch {
+		case r.name == "idempotency_keys": // made up by the caller in any way, and soon over
+			replaced = q.any.ReplaceAllString(replaced, delivery.Erased)
+		case r.name == "suppressions" && c == "address" && strings.EqualFold(old[c], p.Address):
+			return true, x.keepHashed(ctx, p.Address, old["category"], old["reason"])
+		case r.name == "schedules" && c == "payload" && replaced != old[c]:
+			var alone bool
+			replaced, alone = q.unlist(old[c])
+			whole = whole || alone
 		}
-		if r.name == "suppressions" && c == "address" && strings.EqualFold(old.String, p.Address) {
-			replaced = hashed(p.Address)
-		}
-		if !old.Valid || replaced == old.String {
+		if replaced == old[c] {
 			continue
 		}
 		if slices.ContainsFunc(r.key, func(k column) bool { return k.name == c }) {
@@ -196,10 +199,10 @@ func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation,
 		sets, args = append(sets, c+" = ?"), append(args, replaced)
 	}
 	switch {
-	case len(sets) == 0 && quoted:
+	case len(sets) == 0:
 		return false, nil
-	case len(sets) == 0: // SQL and Go do not agree about a letter
-		return false, job.Wrap(job.CodeInternal, errors.New("a quote is found and cannot be replaced"), "a text could not be erased")
+	case r.name == "jobs" && old["type"] == tasks.FeedbackReceive.Name && slices.Contains([]job.State{job.Waiting, job.Running}, job.State(old["state"])):
+		return false, errUnread
 	case whole:
 		return true, x.exec(ctx, nil, "DELETE FROM "+r.name+" WHERE "+where, key...)
 	}

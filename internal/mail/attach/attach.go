@@ -3,7 +3,8 @@
 // SQL once, whatever the number of its recipients, and never in Redis.
 //
 // A file that an accepted job names is there as long as the job's payload is.
-// One that no job names is deleted a day after its last use, at the earliest.
+// One that no job names is deleted a day after its last use, at the earliest; one
+// that only an erased person's mails named, with them.
 package attach
 
 import (
@@ -94,8 +95,9 @@ type Use struct {
 // Store is where files are kept. Its errors carry a job.Code: CodeTemporary
 // where the database does not answer.
 type Store interface {
-	// PutFile keeps a file, or notes that one which is there is still wanted.
-	PutFile(ctx context.Context, f File, content []byte) error
+	// PutFile keeps a file, or notes that one which is there is still wanted. A job
+	// that is about to be accepted with it, if any, is a use from the beginning.
+	PutFile(ctx context.Context, f File, content []byte, by job.ID) error
 
 	// UseFiles notes uses, of jobs that are about to be accepted, and returns the
 	// files that are there, by id. From then on these stay for MinUnused, and as
@@ -142,7 +144,7 @@ func (k *Keeper) Put(ctx context.Context, owner, contentType string, content []b
 		return File{}, job.Invalid(err)
 	}
 	f := File{ID: idOf(content), Size: int64(len(content)), ContentType: contentType, Owner: owner}
-	return f, k.store.PutFile(ctx, f, content)
+	return f, k.store.PutFile(ctx, f, content, "")
 }
 
 // Read returns a stored file's content, or CodeNotFound.
@@ -176,7 +178,7 @@ func (k *Keeper) Admit(ctx context.Context, jobs []*job.Candidate) error {
 			continue
 		}
 		for i := range e.Attachments {
-			if err := k.moveOut(ctx, &e.Attachments[i], c.New.AcceptedBy, stored); err != nil {
+			if err := k.moveOut(ctx, &e.Attachments[i], c.New, stored); err != nil {
 				return err
 			}
 			if id := e.Attachments[i].ID; id != "" {
@@ -211,14 +213,14 @@ func (k *Keeper) checkSizes(e *tasks.Email) error {
 }
 
 // moveOut stores a file that came within the request, unless it is small.
-func (k *Keeper) moveOut(ctx context.Context, f *tasks.Attachment, owner string, stored map[string]bool) error {
+func (k *Keeper) moveOut(ctx context.Context, f *tasks.Attachment, by *job.New, stored map[string]bool) error {
 	if len(f.Content) <= keepInline {
 		return nil
 	}
 	id := idOf(f.Content)
 	if !stored[id] {
-		file := File{ID: id, Size: int64(len(f.Content)), ContentType: f.ContentType, Owner: owner}
-		if err := k.store.PutFile(ctx, file, f.Content); err != nil {
+		file := File{ID: id, Size: int64(len(f.Content)), ContentType: f.ContentType, Owner: by.AcceptedBy}
+		if err := k.store.PutFile(ctx, file, f.Content, by.ID); err != nil {
 			return err
 		}
 		stored[id] = true

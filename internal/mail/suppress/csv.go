@@ -116,8 +116,8 @@ func columnsOf(header []string) (map[string]int, error) {
 }
 
 // erased is what stands for the address of a person who was erased: an export
-// has it, and so an import must.
-var erased = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+// has it, and so an import must. Only the installation that made it knows it again.
+var erased = regexp.MustCompile(`^` + mail.ErasedPrefix + `[0-9a-f]{64}$`)
 
 // suppressionOf reads a line. Its error does not quote the address.
 func suppressionOf(record []string, column map[string]int) (mail.Suppression, error) {

@@ -120,7 +120,7 @@ func TestCSVKeepsApostrophes(t *testing.T) {
 
 // What an export says of a person who was erased can be imported.
 func TestReadCSVErased(t *testing.T) {
-	hash := "sha256:" + strings.Repeat("0a", 32)
+	hash := mail.ErasedPrefix + strings.Repeat("0a", 32)
 	got, err := suppress.ReadCSV(strings.NewReader("address,reason\n"+hash+",bounce\n"), "")
 	if err != nil || len(got) != 1 || got[0].Address != hash {
 		t.Errorf("read %+v, %v", got, err)
