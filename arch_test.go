@@ -26,7 +26,7 @@ var may = map[string][]string{
 	"docs":          {"internal/app"},
 
 	"tasks":     {},
-	"dashboard": {"internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/inbox", "internal/auth", "internal/limit"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail/template"},
@@ -53,12 +53,16 @@ var may = map[string][]string{
 	"internal/cache":     {},
 	"internal/telemetry": {},
 	"internal/rounds":    {},
-	"internal/mailcatch": {},
+	"internal/mailcatch": {"internal/smtpserver"},
+	// The one thing that the two servers of SMTP have in common.
+	"internal/smtpserver": {},
 
 	"internal/mail/unsubscribe": {"internal/mail", "internal/job", "internal/limit"},
 	"internal/mail/attach":      {"internal/job", "tasks"},
 	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
 	"internal/mail/feedback":    {"internal/mail"},
+	// A server that takes one kind of mail: what it does with it is given to it.
+	"internal/mail/bounce": {"internal/mail", "internal/mail/feedback", "internal/smtpserver", "tasks"},
 	// It is what decides about a job's template when the job is accepted, and
 	// says what is wrong in the words of the payload.
 	"internal/mail/template": {"internal/job", "tasks"},
