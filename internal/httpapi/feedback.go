@@ -21,10 +21,6 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-// maxMessage bounds a message that comes back, in bytes; its first
-// tasks.MaxFeedbackMessage are kept, which is where the report stands.
-const maxMessage = 16 << 20
-
 // feedbackRoutes serves what providers and mail servers tell. These routes know
 // their callers otherwise than by API keys, and take what they are sent; huma
 // only describes them.
@@ -121,6 +117,10 @@ func (a *api) takeEvent(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return got, job.Wrap(job.CodeNotFound, err, "no feedback is taken from %q: see docs/feedback.md", clipped(provider))
 	case errors.Is(err, feedback.ErrForged):
 		return got, job.Wrap(job.CodeForbidden, err, "the request is not authentic, or too old")
+	case errors.Is(err, feedback.ErrPassword):
+		p := newProblem(http.StatusUnauthorized, job.CodeUnauthorized, "the password is missing or wrong")
+		p.header.Set("WWW-Authenticate", `Basic realm="postrider"`) // RFC 7617 section 2
+		return got, p
 	case err != nil:
 		return got, job.Wrap(job.CodeTemporary, err, "whether the request is authentic cannot be told now")
 	}
@@ -143,7 +143,7 @@ func (a *api) takeMessage(_ context.Context, w http.ResponseWriter, r *http.Requ
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "message/rfc822" {
 		return got, newProblem(http.StatusUnsupportedMediaType, job.CodeInvalid, "the body must be a mail, sent with Content-Type: message/rfc822")
 	}
-	body := http.MaxBytesReader(w, r.Body, maxMessage)
+	body := http.MaxBytesReader(w, r.Body, feedback.MaxMessage)
 	head, err := io.ReadAll(io.LimitReader(body, tasks.MaxFeedbackMessage))
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +23,7 @@ func withFeedback(t testing.TB) func(*Options) {
 	return func(o *Options) {
 		var err error
 		o.Feedback, err = feedback.NewReceiver(feedback.Options{
-			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey}, Now: time.Now, Fetch: fetch.Get,
+			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey, PostmarkSecret: feedbackKey}, Now: time.Now, Fetch: fetch.Get,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -74,6 +75,26 @@ func TestFeedbackTokenServesOnce(t *testing.T) {
 	s.post("/feedback/mailgun", body("delivered")).want(http.StatusOK)
 	s.post("/feedback/mailgun", body("delivered")).want(http.StatusOK)
 	s.post("/feedback/mailgun", body("complained")).want(http.StatusForbidden)
+	if n := len(s.all()); n != 1 {
+		t.Errorf("%d jobs are stored", n)
+	}
+}
+
+// Postmark has a password only. Without it the answer asks for one: after a 403
+// Postmark would not come again.
+func TestFeedbackAsksForPassword(t *testing.T) {
+	s := serve(t, withFeedback(t))
+	const body = `{"RecordType":"Delivery","Recipient":"a@example.com","DeliveredAt":"2026-07-01T12:00:00Z"}`
+	basic := func(password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte("postmark:"+password))
+	}
+	for _, header := range [][]string{nil, {"Authorization", basic("wrong")}, {"Authorization", "Bearer " + feedbackKey}} {
+		a := s.post("/feedback/postmark", body, header...).want(http.StatusUnauthorized)
+		if got := a.header.Get("WWW-Authenticate"); got != `Basic realm="postrider"` {
+			t.Errorf("%q is asked for %q", header, got)
+		}
+	}
+	s.post("/feedback/postmark", body, "Authorization", basic(feedbackKey)).want(http.StatusOK)
 	if n := len(s.all()); n != 1 {
 		t.Errorf("%d jobs are stored", n)
 	}

@@ -90,6 +90,14 @@ func complained() mail.Feedback {
 	return mail.Feedback{Kind: mail.Complained, Suppress: mail.Complaint}
 }
 
+// droppedAfterComplaint is of a mail that a provider did not try to send, because
+// its recipient has complained before.
+func droppedAfterComplaint() mail.Feedback {
+	f := bounce(true)
+	f.Suppress = mail.Complaint
+	return f
+}
+
 func instant(s string) time.Time {
 	at, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
@@ -127,6 +135,7 @@ func (r Reader) readSES(body []byte) ([]mail.Feedback, error) {
 		Complaint struct {
 			ComplainedRecipients  []recipient `json:"complainedRecipients"`
 			ComplaintFeedbackType string      `json:"complaintFeedbackType"`
+			ComplaintSubType      string      `json:"complaintSubType"`
 			Timestamp             string      `json:"timestamp"`
 		} `json:"complaint"`
 		Delivery struct {
@@ -160,9 +169,15 @@ func (r Reader) readSES(body []byte) ([]mail.Feedback, error) {
 			add(bounce(in.Bounce.BounceType == "Permanent"), to, in.Bounce.Timestamp)
 		}
 	case "Complaint":
+		kind, f := in.Complaint.ComplaintFeedbackType, complained()
+		if in.Complaint.ComplaintSubType == "OnAccountSuppressionList" { // not tried, because of what happened before
+			kind, f = in.Complaint.ComplaintSubType, droppedAfterComplaint()
+		} else if !isComplaint(kind) {
+			break
+		}
 		for _, to := range in.Complaint.ComplainedRecipients {
-			to.DiagnosticCode = in.Complaint.ComplaintFeedbackType
-			add(complained(), to, in.Complaint.Timestamp)
+			to.DiagnosticCode = kind
+			add(f, to, in.Complaint.Timestamp)
 		}
 	case "Delivery":
 		for _, address := range in.Delivery.Recipients {
@@ -201,8 +216,7 @@ func (r Reader) readSendGrid(body []byte) ([]mail.Feedback, error) {
 			case "Bounced Address", "Invalid":
 				f = bounce(true)
 			case "Spam Reporting Address":
-				f = bounce(true)
-				f.Suppress = mail.Complaint
+				f = droppedAfterComplaint()
 			default:
 				f = bounce(false)
 			}
@@ -245,7 +259,14 @@ func (r Reader) readPostmark(body []byte) ([]mail.Feedback, error) {
 	case "Delivery":
 		f = delivered()
 	case "Bounce":
-		f = bounce(in.Type == "HardBounce" || in.Type == "BadEmailAddress" || in.Inactive)
+		switch in.Type {
+		case "AutoResponder", "AddressChange", "ChallengeVerification", "Subscribe", "Unsubscribe":
+			return nil, nil // somebody's answer: the mail has arrived
+		case "SpamComplaint":
+			f = complained()
+		default:
+			f = bounce(in.Type == "HardBounce" || in.Type == "BadEmailAddress" || in.Inactive)
+		}
 	case "SpamComplaint":
 		f = complained()
 	default:

@@ -46,6 +46,9 @@ func TestEvents(t *testing.T) {
 		"ses complaint, by header": {"ses", sns(`{"notificationType":"Complaint","mail":{"headers":[{"name":"Message-ID","value":"<` + testID + `@example.com>"}]},
 			"complaint":{"complainedRecipients":[{"emailAddress":"a@example.com"}],"complaintFeedbackType":"abuse"}}`),
 			[]string{"complained false/complaint <a@example.com> job=true 0 abuse"}},
+		"ses, somebody has called it no spam": {"ses", sns(`{"notificationType":"Complaint","mail":{},"complaint":{"complainedRecipients":[{"emailAddress":"a@example.com"}],"complaintFeedbackType":"not-spam"}}`), nil},
+		"ses, not tried after a complaint": {"ses", sns(`{"eventType":"Complaint","mail":{},"complaint":{"complainedRecipients":[{"emailAddress":"a@example.com"}],"complaintSubType":"OnAccountSuppressionList"}}`),
+			[]string{"bounced true/complaint <a@example.com> job=false 0 OnAccountSuppressionList"}},
 		"ses delivery": {"ses", sns(`{"notificationType":"Delivery","mail":{},"delivery":{"recipients":["a@example.com"],"smtpResponse":"250 ok"}}`),
 			[]string{"delivered false/ <a@example.com> job=false 250 250 ok"}},
 		"ses open": {"ses", sns(`{"eventType":"Open","mail":{}}`), nil},
@@ -66,6 +69,9 @@ func TestEvents(t *testing.T) {
 			[]string{"bounced true/bounce <a@example.com> job=true 550 smtp;550 5.1.1 gone"}},
 		"postmark soft bounce": {"postmark", `{"RecordType":"Bounce","Type":"SoftBounce","Email":"a@example.com","Description":"full"}`,
 			[]string{"bounced false/ <a@example.com> job=false 0 full"}},
+		"postmark, an absence note": {"postmark", `{"RecordType":"Bounce","Type":"AutoResponder","Email":"a@example.com"}`, nil},
+		"postmark, a complaint among bounces": {"postmark", `{"RecordType":"Bounce","Type":"SpamComplaint","Email":"a@example.com","Inactive":true}`,
+			[]string{"complained false/complaint <a@example.com> job=false 0 "}},
 		"postmark delivery":  {"postmark", `{"RecordType":"Delivery","Recipient":"a@example.com","Details":"250 ok"}`, []string{"delivered false/ <a@example.com> job=false 250 250 ok"}},
 		"postmark complaint": {"postmark", `{"RecordType":"SpamComplaint","Email":"a@example.com"}`, []string{"complained false/complaint <a@example.com> job=false 0 "}},
 		"postmark open":      {"postmark", `{"RecordType":"Open"}`, nil},
@@ -108,110 +114,4 @@ func TestEventsBroken(t *testing.T) {
 			}
 		}
 	}
-}
-
-// dsn is a delivery report as mail servers write it.
-func dsn(to, fields string) string {
-	return strings.ReplaceAll(`Return-Path: <>
-From: MAILER-DAEMON@mx.example.org
-To: `+to+`
-Subject: Undelivered Mail Returned to Sender
-Date: Wed, 01 Jul 2026 12:00:00 +0000
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary="b"
-
-This is a MIME message.
-
---b
-Content-Type: text/plain
-
-I'm sorry.
-
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mx.example.org
-
-`+fields+`
---b
-Content-Type: text/rfc822-headers
-
-Subject: hello
-
---b--
-`, "\n", "\r\n")
-}
-
-const failed = `Final-Recipient: rfc822; Ann@Example.org
-Original-Recipient: rfc822;ann@example.org
-Action: failed
-Status: 5.1.1
-Diagnostic-Code: smtp; 550 5.1.1
- <ann@example.org>: no such user
-`
-
-func TestMessage(t *testing.T) {
-	r := testReader()
-	path := r.Returns.Of(testID)
-	const ours = "bounced true/bounce <> job=true 550 smtp; 550 5.1.1 <ann@example.org>: no such user"
-	for name, c := range map[string]struct {
-		rcpt, raw string
-		want      []string
-	}{
-		"to its return path":       {"", dsn("<"+path+">", failed), []string{ours}},
-		"by its envelope":          {path, dsn("postmaster@example.com", failed), []string{ours}},
-		"in upper case":            {strings.ToUpper(path), dsn("x@example.com", failed), []string{ours}},
-		"to nobody that we know":   {"", dsn("postmaster@example.com", failed), []string{"bounced true/ <ann@example.org> job=false 550 smtp; 550 5.1.1 <ann@example.org>: no such user"}},
-		"to a forged path":         {strings.Replace(path, "0001.", "0002.", 1), dsn("x@example.com", failed), []string{"bounced true/ <ann@example.org> job=false 550 smtp; 550 5.1.1 <ann@example.org>: no such user"}},
-		"a full mailbox":           {path, dsn("x", strings.ReplaceAll(failed, "5.1.1", "5.2.2")), []string{"bounced true/ <> job=true 550 smtp; 550 5.2.2 <ann@example.org>: no such user"}},
-		"given up after 4xx":       {path, dsn("x", "Final-Recipient: rfc822; a@example.org\nAction: failed\nStatus: 4.4.1\n"), []string{"bounced false/ <> job=true 0 4.4.1"}},
-		"delivered":                {path, dsn("x", "Final-Recipient: rfc822; a@example.org\nAction: delivered\nStatus: 2.0.0\n"), []string{"delivered false/ <> job=true 0 2.0.0"}},
-		"delayed":                  {path, dsn("x", "Final-Recipient: rfc822; a@example.org\nAction: delayed\nStatus: 4.4.1\n"), nil},
-		"of two, ours has one":     {path, dsn("x", failed+"\n"+failed), []string{ours}},
-		"cut off":                  {path, strings.TrimSuffix(strings.Split(dsn("x", failed), "text/rfc822-headers")[0], "Content-Type: "), []string{ours}},
-		"cut off in the report":    {path, strings.Split(dsn("x", failed), "Diagnostic-Code")[0], []string{"bounced true/bounce <> job=true 0 5.1.1"}},
-		"no report":                {path, "From: a@example.org\r\nSubject: out of office\r\n\r\nhello", nil},
-		"no mail":                  {path, "hello", nil},
-		"nothing":                  {path, "", nil},
-		"a report without a part":  {path, "Content-Type: multipart/report; boundary=b\r\n\r\n--b--\r\n", nil},
-		"a report without a bound": {path, "Content-Type: multipart/report\r\n\r\nx", nil},
-		"a complaint": {"", strings.ReplaceAll("Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\nContent-Type: message/feedback-report\n\n"+
-			"Feedback-Type: abuse\nVersion: 1\nOriginal-Mail-From: <"+path+">\nOriginal-Rcpt-To: <a@example.org>\n\n--b\nContent-Type: message/rfc822\n\nSubject: x\n\nx\n--b--\n", "\n", "\r\n"),
-			[]string{"complained false/complaint <> job=true 0 abuse"}},
-		"a complaint about a mail whose path is lost": {"", strings.ReplaceAll("Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/feedback-report\nContent-Transfer-Encoding: base64\n\n"+
-			"RmVlZGJhY2stVHlwZTogYWJ1c2UNCk9yaWdpbmFsLVJjcHQtVG86IDxhQGV4YW1wbGUub3JnPg0K\n\n--b--\n", "\n", "\r\n"),
-			[]string{"complained false/ <a@example.org> job=false 0 abuse"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := r.Message(c.rcpt, []byte(c.raw))
-			if !reflect.DeepEqual(inShort(got), c.want) {
-				t.Errorf("read\n%s\nwant\n%s", strings.Join(inShort(got), "\n"), strings.Join(c.want, "\n"))
-			}
-			if again := r.Message(c.rcpt, []byte(c.raw)); !reflect.DeepEqual(again, got) {
-				t.Error("the second time it is read otherwise")
-			}
-		})
-	}
-	if got := (Reader{}).Message(path, []byte(dsn(path, failed))); len(got) != 1 || got[0].Suppress != "" || got[0].Job != "" {
-		t.Errorf("without return paths it is believed: %q", inShort(got))
-	}
-}
-
-// FuzzMessage: whatever comes back, what is read can be written down, and without
-// a return path that was signed here it concerns no job and suppresses nobody.
-func FuzzMessage(f *testing.F) {
-	r := testReader()
-	f.Add("", []byte(dsn("x@example.com", failed)))
-	f.Add("x@example.com", []byte("Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\r\n--b--"))
-	f.Add("<>", []byte("Content-Type: multipart/report; boundary=\"\"\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, rcpt string, raw []byte) {
-		for _, got := range r.Message(rcpt, raw) {
-			if got.Event == "" || len(got.Event) > maxEvent || len(got.Message) > mail.MaxNote || got.Kind == "" {
-				t.Errorf("it is %+v", got)
-			}
-			if got.Job != "" || got.Suppress != "" {
-				t.Errorf("it is believed: %+v", got)
-			}
-		}
-	})
 }

@@ -78,6 +78,8 @@ var (
 	ErrUnknown = errors.New("no feedback is taken from this provider")
 	// ErrForged: the request does not come from its provider, or is too old.
 	ErrForged = errors.New("the request is not authentic")
+	// ErrPassword: a password is wanted that is missing or wrong.
+	ErrPassword = errors.New("the password is missing or wrong")
 	// ErrBroken: it is authentic, and is not what the provider documents.
 	ErrBroken = errors.New("the request cannot be read")
 	// ErrAway: what is needed to tell could not be asked for; the provider shall
@@ -85,12 +87,14 @@ var (
 	ErrAway = errors.New("the request cannot be verified now")
 )
 
-// maxAge is how old a signed request may be: providers send one again for hours
-// while it is not taken, and less than job.KeepIdempotency, by which a signature
-// that does not cover the body (Mailgun's) serves once. maxAhead is what their
-// clocks may differ.
+// How old a signed request may be, and how far clocks may differ. Providers send
+// one again while it is not taken: SendGrid for 24 hours, Mailgun for 8, SNS for 6
+// at most. What a signature covers changes nothing when it comes again. Mailgun's
+// does not cover the body: it serves once as long as job.KeepIdempotency, and so
+// must be too old after that.
 const (
-	maxAge   = 23 * time.Hour
+	maxAge   = 25 * time.Hour
+	tokenAge = 23 * time.Hour
 	maxAhead = 5 * time.Minute
 )
 

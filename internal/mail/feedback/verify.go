@@ -35,15 +35,16 @@ func (r *Receiver) verifySendGrid(h http.Header, body []byte) error {
 	return r.freshUnix(stamp, maxAge)
 }
 
-// verifyPostmark checks the password of HTTP basic authentication, which is all
-// that Postmark sends.
+// verifyPostmark checks the password of HTTP basic authentication: Postmark signs
+// nothing. Without it the answer must be 401: some clients send a password only
+// when they are asked, and after a 403 Postmark does not come again.
 func (r *Receiver) verifyPostmark(h http.Header) error {
 	if r.config.PostmarkSecret == "" {
 		return ErrUnknown
 	}
 	req := http.Request{Header: h}
 	if _, password, ok := req.BasicAuth(); !ok || !same(password, r.config.PostmarkSecret) {
-		return ErrForged
+		return ErrPassword
 	}
 	return nil
 }
@@ -72,7 +73,7 @@ func (r *Receiver) verifyMailgun(body []byte) (key string, err error) {
 	if !same(in.Signature.Signature, want) {
 		return "", ErrForged
 	}
-	return in.Signature.Token, r.freshUnix(in.Signature.Timestamp, maxAge)
+	return in.Signature.Token, r.freshUnix(in.Signature.Timestamp, tokenAge)
 }
 
 // GenericHeader bears the generic webhook's signature: t=TIME,v1=SIGNATURE, the
