@@ -25,10 +25,12 @@ import (
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
+	"github.com/postrider/postrider/internal/mail/bounce"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mail/template"
@@ -57,6 +59,7 @@ type App struct {
 	log   *slog.Logger
 	life  lifetime
 	fault chan error // a part that ended by itself
+	fetch feedback.Fetch
 
 	reg    *prometheus.Registry
 	health *telemetry.Health
@@ -82,6 +85,9 @@ type App struct {
 	suppressed *suppress.Gate
 	handler    http.Handler
 	listener   net.Listener
+	bounces    *bounce.Listener // nil unless they are taken by SMTP
+
+	bounceListener net.Listener
 
 	mu       sync.Mutex // one of Start and Stop at a time
 	stopped  bool
@@ -91,10 +97,16 @@ type App struct {
 
 // New builds a process: it connects to what the settings name and listens, but
 // nothing is taken up before Start. When it fails, nothing stays behind.
-func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, err error) {
+func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (*App, error) {
+	return newApp(ctx, role, cfg, log, fetch.Get)
+}
+
+// newApp is New; fetch is how providers are asked for their keys.
+func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, fetch feedback.Fetch) (_ *App, err error) {
 	log = log.With("process", role.Name)
 	a := &App{
-		role: role, name: uniqueName(), cfg: cfg, log: log, fault: make(chan error, 4),
+		fetch: fetch,
+		role:  role, name: uniqueName(), cfg: cfg, log: log, fault: make(chan error, 4),
 		reg: telemetry.NewRegistry(), health: telemetry.NewHealth(log), keys: auth.NewKeys(cfg.Auth),
 	}
 	a.life.log = log
@@ -108,7 +120,7 @@ func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (_ *App, 
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}
 	for _, build := range []func(context.Context) error{
-		a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openHTTP,
+		a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openBounces, a.openHTTP,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -308,6 +320,7 @@ func (a *App) Start() error {
 		a.life.onStop("users' keys", partLimit, func(context.Context) error { a.tokens.Stop(); return nil })
 		a.feed.Start()
 		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
+		a.startBounces()
 		a.startHTTP()
 	}
 	a.log.Info("started", "http", a.Addr())

@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
+	"github.com/postrider/postrider/internal/mail/bounce"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/schedule"
@@ -36,6 +37,7 @@ type Config struct {
 	// Categories of mail.
 	Categories mail.Categories
 	Feedback   feedback.Config
+	Bounce     bounce.Config
 	Templates  template.Config
 	HTTP       httpapi.Config
 	Auth       auth.Config
@@ -86,6 +88,9 @@ func (c Config) check(r Role) error {
 	errs = append(errs, c.checkLimits()...)
 	if r.API {
 		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))
+	}
+	if r.API && c.Bounce.Addr != "" && c.Mail.BounceDomain == "" {
+		errs = append(errs, errors.New("POSTRIDER_BOUNCE_ADDR needs POSTRIDER_BOUNCE_DOMAIN, the domain that mail is taken for there"))
 	}
 	if r.CatchMail && c.Mail.URL == "" && len(c.Auth.APIKeys) > 0 && httpapi.CheckExposure(c.HTTP.Addr, true) != nil {
 		errs = append(errs, fmt.Errorf("POSTRIDER_HTTP_ADDR %q can be reached from other machines, and /dev/mail shows every mail without a login: set SMTP_URL, or serve on 127.0.0.1", c.HTTP.Addr))

@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/postrider/postrider/internal/fetch"
+	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/testkit"
 )
 
@@ -32,11 +34,17 @@ func boot(t *testing.T, role Role, environ ...string) *App {
 
 func build(t *testing.T, role Role, environ ...string) *App {
 	t.Helper()
+	return buildWith(t, fetch.Get, role, environ...)
+}
+
+// buildWith builds a process that asks providers by fetch.
+func buildWith(t *testing.T, fetch feedback.Fetch, role Role, environ ...string) *App {
+	t.Helper()
 	cfg, _, err := Load(role, append([]string{"POSTRIDER_HTTP_ADDR=127.0.0.1:0"}, environ...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(t.Context(), role, cfg, testkit.Logger(t))
+	a, err := newApp(t.Context(), role, cfg, testkit.Logger(t), fetch)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/auth"
-	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail/feedback"
@@ -27,12 +26,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return fmt.Errorf("listening on POSTRIDER_HTTP_ADDR: %w", err)
 	}
 	a.listener = l
-	a.life.onStop("listener", partLimit, func(context.Context) error {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // the server has closed it
-			return err
-		}
-		return nil
-	})
+	a.closeAtStop("listener", l)
 	pages := telemetry.Handler(a.reg, a.health)
 	if !a.role.API {
 		a.handler = pages
@@ -51,7 +45,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	a.tokens = auth.NewTokens(auth.TokenOptions{Config: a.cfg.Auth, Log: a.log})
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
-	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: fetch.Get})
+	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: a.fetch})
 	if err != nil {
 		return err
 	}
@@ -72,7 +66,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 		return nil
 	}
 	d, err := dashboard.New(dashboard.Options{
-		Jobs: a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
+		Jobs: a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
 		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,

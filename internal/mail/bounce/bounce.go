@@ -1,0 +1,104 @@
+// Package bounce takes by SMTP the mails that come back: it is what the MX record
+// of POSTRIDER_BOUNCE_DOMAIN can lead to. It takes mail for return paths that
+// were signed here and for nobody else, and what such a mail tells is stored
+// before its sender is thanked. It sends nothing to anybody.
+package bounce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postrider/postrider/internal/mail/feedback"
+	"github.com/postrider/postrider/internal/smtpserver"
+	"github.com/postrider/postrider/tasks"
+)
+
+// Config is where bounces are taken.
+type Config struct {
+	Addr string `env:"POSTRIDER_BOUNCE_ADDR" help:"where the api takes mail for POSTRIDER_BOUNCE_DOMAIN by SMTP, such as :25; nowhere when empty; see docs/feedback.md"`
+}
+
+// Validate reports a setting that cannot work, by its variable's name.
+func (c Config) Validate() error {
+	if c.Addr == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return errors.New("POSTRIDER_BOUNCE_ADDR must be host:port, where the host may be left out")
+	}
+	return nil
+}
+
+// Bounds of the server.
+const (
+	maxConns = 100
+	// maxRecipients is of one mail: it is one mail of ours that came back.
+	maxRecipients = 10
+	// idle is what RFC 5321 §4.5.3.2.7 asks of servers; life keeps one that says
+	// NOOP for ever from a place.
+	idle = 5 * time.Minute
+	life = 15 * time.Minute
+	// storeLimit bounds the wait for the database: senders wait for ten minutes
+	// (RFC 5321 §4.5.3.2.6), and a repeat costs nothing.
+	storeLimit = 20 * time.Second
+)
+
+// Store keeps what a mail tells, durably; what comes again under the same key is
+// kept once.
+type Store func(ctx context.Context, key string, f tasks.Feedback) error
+
+// Options are what a Listener is made of; all are needed.
+type Options struct {
+	Reader  feedback.Reader // with the return paths
+	Store   Store
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Listener is the server. Its Serve takes mails on a listener until Shutdown.
+type Listener struct {
+	*smtpserver.Server
+	read    feedback.Reader
+	store   Store
+	log     *slog.Logger
+	metrics metrics
+
+	ctx    context.Context // of what is being stored
+	cancel context.CancelFunc
+}
+
+// New makes a Listener.
+func New(o Options) *Listener {
+	l := &Listener{read: o.Reader, store: o.Store, log: o.Log.With("component", "bounce")}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.Server = smtpserver.New(smtpserver.Options{
+		Name: "bounces", Domain: o.Reader.Returns.Domain(), Session: func() smtp.Session { return &session{in: l} },
+		MaxBytes: feedback.MaxMessage, MaxRecipients: maxRecipients, Idle: idle, Life: life, MaxConns: maxConns,
+		Refused: func() { l.metrics.refuse(refusedConnection) }, Log: l.log,
+	})
+	l.metrics = newMetrics(o.Metrics, l.Conns)
+	return l
+}
+
+// Check says when new connections are refused.
+func (l *Listener) Check(context.Context) error {
+	if l.Conns() >= maxConns {
+		return fmt.Errorf("all %d connections for bounces are taken", maxConns)
+	}
+	return nil
+}
+
+// Shutdown lets mails that are being taken have their reply, as long as ctx
+// lasts; what is not stored by then is told so, or cut off, and comes again.
+func (l *Listener) Shutdown(ctx context.Context) error {
+	defer context.AfterFunc(ctx, l.cancel)()
+	defer l.cancel()
+	return l.Server.Shutdown(ctx)
+}
