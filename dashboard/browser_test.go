@@ -125,7 +125,7 @@ func (b *browser) keep(name string, png []byte) {
 // must not be wider than the screen.
 func (b *browser) shots(name string) {
 	b.t.Helper()
-	b.do(chromedp.EmulateViewport(1100, 800), scheme("light"))
+	b.do(chromedp.EmulateViewport(1280, 800), scheme("light"))
 	b.keep(name+"-light", ask(b, chromedp.FullScreenshot(100)))
 	b.do(scheme("dark"))
 	b.keep(name+"-dark", ask(b, chromedp.FullScreenshot(100)))
@@ -134,7 +134,9 @@ func (b *browser) shots(name string) {
 	if ask(b, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > 360`)) {
 		b.t.Errorf("%s is wider than the phone", name)
 	}
-	b.do(chromedp.EmulateViewport(1100, 800))
+	b.do(scheme("dark"), chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	b.keep(name+"-phone-dark", ask(b, chromedp.FullScreenshot(100)))
+	b.do(scheme("light"), chromedp.EmulateViewport(1280, 800))
 }
 
 func scheme(name string) chromedp.Action[chromedp.Void] {
@@ -185,13 +187,13 @@ func (r *rig) populate() {
 			LastAt: now.Add(-40 * time.Second), LastJob: job.NewID(), NextAt: now.Add(20 * time.Second)},
 		{Definition: schedule.Definition{Name: "maintenance:cleanup", Type: "maintenance:cleanup", Cron: "0 3 * * 0", TimeZone: "UTC"}, Paused: true},
 	}
-	r.run(r.accept(mail("nobody@example.org", 0)), job.PermanentFailure("550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown in virtual mailbox table"))
-	r.run(r.accept(mail("full@example.org", 0)), job.PermanentFailure("552 5.2.2 mailbox full"))
-	r.run(r.accept(mail("ann@example.com", 0)), job.Succeeded("250 2.0.0 Ok: queued as 4F2"))
-	r.run(r.accept(mail("slow@example.com", 0)), job.Outcome{Kind: job.OutcomeTemporary, Message: "451 4.7.1 greylisted, come back later", ReplyCode: 451, After: time.Hour})
-	r.claim(r.accept(mail("running@example.com", 0)))
+	r.run(r.accept(mailTo("nobody@example.org", 0)), job.PermanentFailure("550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown in virtual mailbox table"))
+	r.run(r.accept(mailTo("full@example.org", 0)), job.PermanentFailure("552 5.2.2 mailbox full"))
+	r.run(r.accept(mailTo("ann@example.com", 0)), job.Succeeded("250 2.0.0 Ok: queued as 4F2"))
+	r.run(r.accept(mailTo("slow@example.com", 0)), job.Outcome{Kind: job.OutcomeTemporary, Message: "451 4.7.1 greylisted, come back later", ReplyCode: 451, After: time.Hour})
+	r.claim(r.accept(mailTo("running@example.com", 0)))
 	r.accept(job.Submission{Type: "noop", Payload: []byte(`{}`)})
-	held := r.accept(mail("held@example.com", 0))
+	held := r.accept(mailTo("held@example.com", 0))
 	for range 3 {
 		r.claim(held)
 		r.store.Clock.Advance(time.Minute)
@@ -203,7 +205,7 @@ func (r *rig) populate() {
 func TestAdminInBrowser(t *testing.T) {
 	r := newRig(t)
 	r.populate()
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	b := newBrowser(t)
 
 	b.do(chromedp.Navigate(r.url+"/admin/jobs"), chromedp.WaitVisible(chromedp.CSS(`form.login`)))
@@ -284,7 +286,7 @@ func hover(xpath string) chromedp.Action[chromedp.Void] {
 func TestViewerInBrowser(t *testing.T) {
 	r := newRig(t)
 	r.populate()
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	b := newBrowser(t)
 	b.enter(r, "bob")
 	for _, path := range []string{"/admin", "/admin/jobs", jobPath(task.ID)} {
@@ -316,7 +318,7 @@ func TestViewerInBrowser(t *testing.T) {
 // the browser gives the session's cookie too.
 func TestOtherOriginInBrowser(t *testing.T) {
 	r := newRig(t)
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, `<form method="post" action="%s%s/cancel"><button>Win a prize</button></form>

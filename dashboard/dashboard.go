@@ -18,6 +18,7 @@ import (
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/schedule"
 )
 
@@ -54,10 +55,12 @@ type Options struct {
 	Jobs       Jobs
 	Schedules  Schedules
 	Deliveries Deliveries
-	Redis      redis.UniversalClient // shared; it stays its owner's to close
-	Queues     []string              // that workers serve, in the order to show them
-	Limiter    *limit.Limiter        // of login attempts
-	Users      auth.Users
+	// Suppressions is the list of who gets no mail.
+	Suppressions mail.Suppressions
+	Redis        redis.UniversalClient // shared; it stays its owner's to close
+	Queues       []string              // that workers serve, in the order to show them
+	Limiter      *limit.Limiter        // of login attempts
+	Users        auth.Users
 	// Open makes everybody an admin without a login while there are no Users.
 	// Requests must then name a loopback host.
 	Open bool
@@ -116,6 +119,9 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+deliveryRoot+".csv", d.known(d.exportDeliveries))
 	mux.Handle("GET "+deliveryRoot+"/{id}", d.known(d.deliveryPage))
 	mux.Handle("POST "+deliveryRoot+"/{id}/{command}", d.known(d.deliveryCommand))
+	mux.Handle("GET "+suppressionRoot, d.known(d.suppressionsPage))
+	mux.Handle("GET "+suppressionRoot+".csv", d.known(d.exportSuppressions))
+	mux.Handle("POST "+suppressionRoot+"/{command}", d.known(d.suppressionCommand))
 	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
 	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))
 	mux.Handle("POST "+root+"/jobs/{id}/{command}", d.known(d.command))

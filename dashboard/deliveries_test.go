@@ -15,7 +15,7 @@ import (
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
-	suppress "github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
@@ -53,7 +53,7 @@ func newMailRig(t *testing.T) *mailRig {
 		}
 	})
 	m.rig = newRig(t, func(o *Options) {
-		o.Jobs = m.jobs
+		o.Jobs, o.Suppressions = m.jobs, s.Suppressions()
 		o.Deliveries = delivery.New(delivery.Options{
 			Store: s, Jobs: m.jobs, Suppressions: s.Suppressions(),
 			Objectives: delivery.Objectives{{Category: "receipt", Share: 0.99, Within: time.Minute}},
@@ -164,7 +164,7 @@ func TestActionsOnDeliveries(t *testing.T) {
 	next := ann.post(deliveryPath(sent)+"/suppress", nil).want(t, http.StatusSeeOther).header.Get("Location")
 	ann.get(next).want(t, http.StatusOK, "gets no mail any more")
 	found, err := m.store.Suppressions().Find(t.Context(), "user@example.com")
-	if err != nil || len(found) != 1 || found[0].Reason != suppress.Manual || found[0].Actor != "dashboard:ann" {
+	if err != nil || len(found) != 1 || found[0].Reason != mail.Manual || found[0].Actor != "dashboard:ann" {
 		t.Errorf("suppressed are %+v: %v", found, err)
 	}
 	ann.post(deliveryPath(sent)+"/dance", nil).want(t, http.StatusNotFound)

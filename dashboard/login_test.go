@@ -131,7 +131,7 @@ func TestSessionEnds(t *testing.T) {
 
 func TestWritesOfOtherOriginsAreRefused(t *testing.T) {
 	r := newRig(t)
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	for name, header := range map[string][2]string{
 		"by fetch metadata": {"Sec-Fetch-Site", "cross-site"},
 		"by origin":         {"Origin", "https://evil.example"},
@@ -163,7 +163,7 @@ func TestUnderTheAPI(t *testing.T) {
 	web := httptest.NewServer(router)
 	t.Cleanup(web.Close)
 	r.url = web.URL
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	c := r.anonymous()
 	for path, want := range map[string]string{
 		"/admin": "Queues", "/admin/jobs/" + string(task.ID): "user@example.com", queueRoot: "asynq - monitoring",
@@ -184,7 +184,7 @@ func TestOpen(t *testing.T) {
 	c := r.anonymous()
 	c.get("/admin").want(t, http.StatusOK, "Open to everybody on this machine").lacks(t, "Log out")
 	c.get("/admin/login").want(t, http.StatusSeeOther)
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	c.post("/admin/jobs/"+string(task.ID)+"/cancel", nil).want(t, http.StatusSeeOther)
 	if e := r.lastEvent(task.ID); e.Actor != "dashboard" {
 		t.Errorf("the actor is %q", e.Actor)

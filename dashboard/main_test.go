@@ -148,8 +148,8 @@ func (r *rig) accept(sub job.Submission) job.Task {
 	return task
 }
 
-// mail is a mail to a recipient; with a delay it waits in Redis untouched.
-func mail(to string, delay time.Duration) job.Submission {
+// mailTo is a mail to a recipient; with a delay it waits in Redis untouched.
+func mailTo(to string, delay time.Duration) job.Submission {
 	return job.Submission{
 		Type: "email:send", Delay: delay,
 		Payload: []byte(`{"to":["` + to + `"],"subject":"Welcome to the shop","text":"Hello."}`),

@@ -41,7 +41,7 @@ func TestTaskDeletedIsAJobCancelled(t *testing.T) {
 		"archive scheduled": {time.Hour, http.MethodPost, "scheduled", ":archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			task := r.accept(mail("user@example.com", x.delay))
+			task := r.accept(mailTo("user@example.com", x.delay))
 			c.api(x.method, taskRoute(x.state, task, x.op), "").want(t, http.StatusNoContent)
 			r.wantState(task.ID, job.Cancelled)
 			if e := r.lastEvent(task.ID); e.Kind != job.EventCancelled || e.Actor != "dashboard:ann" {
@@ -57,7 +57,7 @@ func TestTaskDeletedIsAJobCancelled(t *testing.T) {
 
 func TestTaskRunIsAJobRunNow(t *testing.T) {
 	r := newRig(t)
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	r.as("ann").api(http.MethodPost, taskRoute("scheduled", task, ":run"), "").want(t, http.StatusNoContent)
 	j := r.wantState(task.ID, job.Waiting)
 	if e := r.lastEvent(task.ID); e.Kind != job.EventRunNow || e.Actor != "dashboard:ann" {
@@ -79,7 +79,7 @@ func TestRemaindersOfAJob(t *testing.T) {
 	look := asynq.NewInspectorFromRedisClient(r.rdb)
 
 	t.Run("of one that is over", func(t *testing.T) {
-		task := r.accept(mail("user@example.com", 0))
+		task := r.accept(mailTo("user@example.com", 0))
 		r.run(task, job.Succeeded("250 ok"))
 		c.api(http.MethodDelete, taskRoute("pending", task, ""), "").want(t, http.StatusNoContent)
 		r.wantState(task.ID, job.Done)
@@ -88,7 +88,7 @@ func TestRemaindersOfAJob(t *testing.T) {
 		}
 	})
 	t.Run("of one that is on its way by a later task", func(t *testing.T) {
-		task := r.accept(mail("user@example.com", time.Hour))
+		task := r.accept(mailTo("user@example.com", time.Hour))
 		if err := look.ArchiveTask(task.Queue, task.TaskID()); err != nil { // by a bare asynq CLI
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestRemaindersOfAJob(t *testing.T) {
 		}
 	})
 	t.Run("run of a failed one", func(t *testing.T) {
-		task := r.accept(mail("user@example.com", 0))
+		task := r.accept(mailTo("user@example.com", 0))
 		r.run(task, job.PermanentFailure("550 no"))
 		if err := look.ArchiveTask(task.Queue, task.TaskID()); err != nil {
 			t.Fatal(err)
@@ -116,7 +116,7 @@ func TestRemaindersOfAJob(t *testing.T) {
 		r.wantSent(task.ID)
 	})
 	t.Run("run of one that is done", func(t *testing.T) {
-		task := r.accept(mail("user@example.com", 0))
+		task := r.accept(mailTo("user@example.com", 0))
 		r.run(task, job.Succeeded("250 ok"))
 		if err := look.ArchiveTask(task.Queue, task.TaskID()); err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestRemaindersOfAJob(t *testing.T) {
 
 func TestActiveTaskCancelledIsTheJobsCancellationAskedFor(t *testing.T) {
 	r := newRig(t)
-	task := r.accept(mail("user@example.com", 0))
+	task := r.accept(mailTo("user@example.com", 0))
 	r.claim(task)
 	r.as("ann").api(http.MethodPost, taskRoute("active", task, ":cancel"), "").want(t, http.StatusNoContent)
 	if j := r.wantState(task.ID, job.Running); !j.CancelRequested {
@@ -141,7 +141,7 @@ func TestActiveTaskCancelledIsTheJobsCancellationAskedFor(t *testing.T) {
 func TestRedisIsNotTouchedWhileSQLIsAway(t *testing.T) {
 	r := newRig(t)
 	c := r.as("ann")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	for _, op := range []string{"Find", "Change"} {
 		r.store.Fail(op, job.Errorf(job.CodeTemporary, "the database is away"))
 		c.api(http.MethodDelete, taskRoute("scheduled", task, ""), "").want(t, http.StatusServiceUnavailable, "the database is away")
@@ -195,7 +195,7 @@ func TestBulkActions(t *testing.T) {
 		for op, names := range map[string][2]string{
 			"delete": {"deleted_ids", "failed_ids"}, "archive": {"archived_ids", "error_ids"}, "run": {"pending_ids", "error_ids"},
 		} {
-			a, b, other := r.accept(mail("a@example.com", time.Hour)), r.accept(mail("b@example.com", time.Hour)), r.accept(mail("c@example.com", time.Hour))
+			a, b, other := r.accept(mailTo("a@example.com", time.Hour)), r.accept(mailTo("b@example.com", time.Hour)), r.accept(mailTo("c@example.com", time.Hour))
 			got := decode(c.api(http.MethodPost, "queues/email/scheduled_tasks:batch_"+op, batch(a.TaskID(), b.TaskID(), "missing")).want(t, http.StatusOK))
 			slices.Sort(got[names[0]])
 			if !slices.Equal(got[names[0]], []string{a.TaskID(), b.TaskID()}) || !slices.Equal(got[names[1]], []string{"missing"}) {
@@ -245,7 +245,7 @@ func TestBulkActions(t *testing.T) {
 func TestUnknownActionsAreRefused(t *testing.T) {
 	r := newRig(t)
 	c := r.as("ann")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	for _, x := range [][2]string{
 		{http.MethodPost, taskRoute("scheduled", task, ":cancel")},
 		{http.MethodPost, taskRoute("pending", task, ":run")},
@@ -268,7 +268,7 @@ func TestUnknownActionsAreRefused(t *testing.T) {
 func TestQueuesPauseAndStay(t *testing.T) {
 	r := newRig(t)
 	c := r.as("ann")
-	r.accept(mail("user@example.com", time.Hour))
+	r.accept(mailTo("user@example.com", time.Hour))
 	c.api(http.MethodGet, "queues", "").want(t, http.StatusOK, `"paused":false`)
 	c.api(http.MethodPost, "queues/email:pause", "").want(t, http.StatusNoContent)
 	// At once: what was kept of the answer before is forgotten.
@@ -282,7 +282,7 @@ func TestQueuesPauseAndStay(t *testing.T) {
 func TestViewersReadOnly(t *testing.T) {
 	r := newRig(t)
 	bob := r.as("bob")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	passing := r.accept(ephemeral(time.Hour))
 	for _, x := range [][3]string{
 		{http.MethodPost, "queues/email:pause"},
@@ -309,7 +309,7 @@ func TestViewersReadOnly(t *testing.T) {
 func TestSummariesWithoutTheDatabase(t *testing.T) {
 	r := newRig(t)
 	c := r.as("ann")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	r.store.Fail("Find", job.Errorf(job.CodeTemporary, "away"))
 	c.api(http.MethodGet, "queues/email/scheduled_tasks", "").want(t, http.StatusOK, task.TaskID(), `"payload":""`)
 }
@@ -349,7 +349,7 @@ func TestMonitorPages(t *testing.T) {
 func TestMonitorWithoutRedis(t *testing.T) {
 	r := newRig(t)
 	c := r.as("ann")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	r.redis.Stop()
 	c.api(http.MethodGet, "queues", "").want(t, http.StatusInternalServerError)
 	c.api(http.MethodDelete, taskRoute("scheduled", task, ""), "").want(t, http.StatusServiceUnavailable, "Redis does not do that now")
@@ -369,7 +369,7 @@ func TestMonitorOnEmbeddedRedis(t *testing.T) {
 	t.Cleanup(stop)
 	r := newRigAt(t, at)
 	c := r.as("ann")
-	task := r.accept(mail("user@example.com", time.Hour))
+	task := r.accept(mailTo("user@example.com", time.Hour))
 	for _, path := range []string{
 		"queues", "queues/email", "queue_stats", "queues/email/scheduled_tasks", "queues/email/tasks/" + task.TaskID(),
 		"servers", "scheduler_entries", "redis_info",

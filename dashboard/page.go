@@ -22,6 +22,8 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"span":    span,
 	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', -1, 64) + " %" },
 	"brief":   func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(span(d), " 0 s"), " 0 min") },
+	"entry":   entryName,
+	"erased":  func(address string) bool { return strings.HasPrefix(address, "sha256:") },
 	"short":   func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
 }).ParseFS(embedded, "assets/*.html"))
 

@@ -55,11 +55,11 @@ func TestOverview(t *testing.T) {
 		{Definition: schedule.Definition{Name: "resting", Type: "noop", Cron: "@daily", TimeZone: "Europe/Berlin"}, Paused: true},
 	}
 	c, bob := r.as("ann"), r.as("bob")
-	failed := r.accept(mail("failed@example.com", 0))
+	failed := r.accept(mailTo("failed@example.com", 0))
 	r.run(failed, job.PermanentFailure("550 5.1.1 <failed@example.com> unknown"))
-	running := r.accept(mail("running@example.com", 0))
+	running := r.accept(mailTo("running@example.com", 0))
 	r.claim(running)
-	r.accept(mail("waiting@example.com", time.Hour))
+	r.accept(mailTo("waiting@example.com", time.Hour))
 
 	page := c.get("/admin").want(t, http.StatusOK,
 		"No worker is running", "550 5.1.1 &lt;failed@example.com&gt; unknown", "/admin/jobs/"+string(failed.ID),
@@ -78,7 +78,7 @@ func TestNamesAreMaskedToo(t *testing.T) {
 	r := newRig(t)
 	const name = "reminder:user@example.com"
 	r.times.entries = []schedule.Entry{{Definition: schedule.Definition{Name: name, Cron: "* * * * *", TimeZone: "UTC"}}}
-	got, err := r.jobs.Accept(t.Context(), job.Caller{Name: "schedule:" + name}, mail("user@example.com", time.Hour))
+	got, err := r.jobs.Accept(t.Context(), job.Caller{Name: "schedule:" + name}, mailTo("user@example.com", time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestOverviewOfWorkers(t *testing.T) {
 
 func TestOverviewOfHeldJobs(t *testing.T) {
 	r := newRig(t)
-	held := r.accept(mail("held@example.com", 0))
+	held := r.accept(mailTo("held@example.com", 0))
 	for range 3 { // its third worker lost is one too many
 		r.claim(held)
 		r.store.Clock.Advance(time.Minute) // past its lease
@@ -160,8 +160,8 @@ func TestOverviewWithoutTheDatabase(t *testing.T) {
 func TestJobsAreFound(t *testing.T) {
 	r := newRig(t)
 	c, bob := r.as("ann"), r.as("bob")
-	mine := r.accept(mail("user@example.com", time.Hour))
-	other := r.accept(mail("other@example.com", time.Hour))
+	mine := r.accept(mailTo("user@example.com", time.Hour))
+	other := r.accept(mailTo("other@example.com", time.Hour))
 
 	got := c.get("/admin/jobs?q=+"+string(mine.ID)+"+").want(t, http.StatusSeeOther)
 	if at := got.header.Get("Location"); at != "/admin/jobs/"+string(mine.ID) {
@@ -201,7 +201,7 @@ func TestJobsArePaged(t *testing.T) {
 func TestJobPage(t *testing.T) {
 	r := newRig(t)
 	c, bob := r.as("ann"), r.as("bob")
-	task := r.accept(mail("user@example.com", 0))
+	task := r.accept(mailTo("user@example.com", 0))
 	r.run(task, job.Outcome{Kind: job.OutcomeTemporary, Message: "451 4.7.1 <user@example.com> greylisted", ReplyCode: 451, After: time.Hour})
 	path := "/admin/jobs/" + string(task.ID)
 	c.get(path).want(t, http.StatusOK, "retrying", "user@example.com", "451 4.7.1", "reply 451", "1 of 12", "worker-1", "accepted", "settled",
@@ -238,7 +238,7 @@ func TestEphemeralJobPage(t *testing.T) {
 
 func TestPagesEscape(t *testing.T) {
 	r := newRig(t)
-	task := r.accept(mail("user@example.com", 0))
+	task := r.accept(mailTo("user@example.com", 0))
 	r.run(task, job.PermanentFailure(`550 <script>alert("x")</script>`))
 	for _, path := range []string{"/admin", "/admin/jobs", "/admin/jobs/" + string(task.ID), "/admin/jobs?q=" + url.QueryEscape(`"><script>alert(1)</script>`)} {
 		r.as("ann").get(path).want(t, http.StatusOK).lacks(t, "<script>alert")

@@ -194,15 +194,10 @@ func (a *api) importSuppressions(ctx context.Context, in *importInput) (*importA
 	return out, nil
 }
 
-// exportPage is how many suppressions are read at a time.
-const exportPage = 1000
-
 // exportSuppressions streams the list. One that fails halfway is cut off, so
 // that its reader sees that it is not whole.
 func (a *api) exportSuppressions(ctx context.Context, in *SuppressionQuery) (*huma.StreamResponse, error) {
-	f := in.filter()
-	f.Limit = exportPage
-	page, err := a.suppressions.List(ctx, f) // while a failure can still be told
+	list, err := suppress.NewExport(ctx, a.suppressions, in.filter())
 	if err != nil {
 		return nil, a.told(ctx, err)
 	}
@@ -210,21 +205,13 @@ func (a *api) exportSuppressions(ctx context.Context, in *SuppressionQuery) (*hu
 		_, w := humachi.Unwrap(hc)
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="suppressions.csv"`)
-		out := suppress.NewCSV(w)
-		for {
+		err := list.Write(ctx, w, func() {
 			// Each page has its own time; a writer without a deadline needs none.
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(handleTimeout))
-			if err := out.Write(page); err != nil {
-				return // its reader has gone
-			}
-			if len(page) < exportPage {
-				return
-			}
-			f.Before = page[len(page)-1].Seq
-			if page, err = a.suppressions.List(ctx, f); err != nil {
-				_ = a.told(ctx, err)
-				panic(http.ErrAbortHandler)
-			}
+		})
+		if err != nil {
+			_ = a.told(ctx, err)
+			panic(http.ErrAbortHandler)
 		}
 	}}, nil
 }

@@ -33,7 +33,8 @@ var exported = append(slices.Clone(imported), "actor", "job_id", "created_at")
 // ReadCSV reads suppressions from CSV (RFC 4180) whose first line names the
 // columns. A reason that is left out is mail.Manual. The error is a tasks.Invalid
 // that names each bad line, counted from 1 with the first line, MaxTold of them
-// at most; then nothing is returned.
+// at most; what the good ones say is then returned with it, as far as lines could
+// be told apart.
 func ReadCSV(r io.Reader, actor string) ([]mail.Suppression, error) {
 	in := csv.NewReader(unmarked(r))
 	in.ReuseRecord = true
