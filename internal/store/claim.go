@@ -162,7 +162,8 @@ func runTable(runs []job.RunRef) *table {
 	return t
 }
 
-// commitNoReturns notes which runs pass their point of no return.
+// commitNoReturns notes which runs pass their point of no return; one statement
+// answers for all of them.
 func (s *Store) commitNoReturns(ctx context.Context, x *tx, runs []job.RunRef) ([]answer[struct{}], error) {
 	passed := make(map[job.RunRef]bool, len(runs)) // to whether cancellation was asked for
 	err := x.rows(ctx, runTable(runs), `
@@ -190,6 +191,7 @@ func (s *Store) commitNoReturns(ctx context.Context, x *tx, runs []job.RunRef) (
 		} else if cancelled {
 			out[i] = refused[struct{}](job.CodeCancelled, "the job's cancellation was asked for")
 		}
+		out[i].given = true
 	}
 	return out, nil
 }

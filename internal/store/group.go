@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type group[R, S any] struct {
 	// alone, if there is one, answers by one statement at most what it can;
 	// the rest is commit's.
 	alone  func(ctx context.Context, x *tx, calls []R) ([]answer[S], error)
+	db     *sql.DB // whose sessions suit the lone statement
 	key    func(R) string // a transaction holds a key once
 	weight func(R) int
 	in     chan *call[R, S]
@@ -213,7 +215,7 @@ func (g *group[R, S]) answer(reqs []R) ([]answer[S], error) {
 	answers := make([]answer[S], len(reqs))
 	if g.alone != nil && g.s.postgres {
 		err := g.s.repeat(g.s.life, g.op, func(ctx context.Context) error {
-			return g.s.attemptAlone(ctx, g.op, func(x *tx) error {
+			return g.s.attemptAlone(ctx, g.op, g.db, func(x *tx) error {
 				got, err := g.alone(g.s.life, x, reqs)
 				if err == nil {
 					answers = got

@@ -81,7 +81,8 @@ type Store struct {
 	log   *slog.Logger
 	write *sql.DB
 	read  *sql.DB
-	key   []byte // of hashed
+	key   []byte  // of hashed
+	byID  *sql.DB // PostgreSQL's alone: for lone statements that look rows up by their ids
 	close []func() error
 
 	accepts   *group[job.Request, job.Receipt]
@@ -143,7 +144,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 
 func (s *Store) startGroups() {
 	s.accepts = newGroup(s, "accept", s.commitAccepts)
-	s.accepts.alone = s.acceptAlone
+	s.accepts.alone, s.accepts.db = s.acceptAlone, s.write
 	s.accepts.key = func(r job.Request) string {
 		if r.Key.Key == "" {
 			return string(r.Base)
@@ -152,12 +153,13 @@ func (s *Store) startGroups() {
 	}
 	s.accepts.weight = func(r job.Request) int { return len(r.Jobs) }
 	s.claims = newGroup(s, "claim", s.commitClaims)
-	s.claims.alone = s.grantAlone
+	s.claims.alone, s.claims.db = s.grantAlone, s.byID
 	s.claims.key = func(c job.Claim) string { return string(c.ID) }
 	s.noReturns = newGroup(s, "no_return", s.commitNoReturns)
+	s.noReturns.alone, s.noReturns.db = s.commitNoReturns, s.byID
 	s.noReturns.key = func(r job.RunRef) string { return string(r.ID) }
 	s.settles = newGroup(s, "settle", s.commitSettles)
-	s.settles.alone = s.settleAlone
+	s.settles.alone, s.settles.db = s.settleAlone, s.byID
 	s.settles.key = func(x job.Settlement) string { return string(x.ID) }
 }
 

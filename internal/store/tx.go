@@ -122,14 +122,14 @@ func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error
 
 // attemptAlone is attempt for an f of one statement, without the two round trips
 // that begin and commit a transaction.
-func (s *Store) attemptAlone(ctx context.Context, op string, f func(*tx) error) error {
+func (s *Store) attemptAlone(ctx context.Context, op string, db *sql.DB, f func(*tx) error) error {
 	for _, point := range []string{"begin", "commit"} {
 		if err := s.fault(op, point); err != nil {
 			return err
 		}
 	}
 	until, _ := ctx.Deadline()
-	if err := f(&tx{querier: s.write, s: s, now: s.now(), until: until}); err != nil {
+	if err := f(&tx{querier: db, s: s, now: s.now(), until: until}); err != nil {
 		return err
 	}
 	return s.fault(op, "committed")
