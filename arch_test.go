@@ -29,7 +29,7 @@ var may = map[string][]string{
 	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit"},
 
 	"internal/app":      anything,
-	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail/template"},
+	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
 	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
@@ -69,6 +69,7 @@ var may = map[string][]string{
 
 	// For tests only.
 	"internal/testkit":                    {},
+	"internal/testkit/browser":            {},
 	"internal/chaos":                      {"internal/testkit"},
 	"internal/job/jobtest":                {"internal/job", "internal/inbox", "internal/mail", "tasks"},
 	"internal/mail/template/templatetest": {"internal/job"},
@@ -78,7 +79,7 @@ var may = map[string][]string{
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/chaos", "internal/job/jobtest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
+var forTests = []string{"internal/testkit", "internal/testkit/browser", "internal/chaos", "internal/job/jobtest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {

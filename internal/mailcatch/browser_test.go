@@ -1,101 +1,51 @@
 package mailcatch
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/postrider/postrider/internal/testkit/browser"
 )
 
-// browser starts the Chromium or Chrome that chromedp finds; `make test`
-// installs one.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-	)
-	ctx, cancelAllocator := chromedp.NewExecAllocator(t.Context(), options...)
-	ctx, cancelBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		cancelBrowser()
-		cancelAllocator()
-	})
-	do(t, ctx) // the first call starts the browser, which lives as long as its context
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func ask[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
-	t.Helper()
-	value, err := chromedp.Run(ctx, action)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
-// shot keeps a screenshot where `go test -artifacts` puts such things.
-func shot(t *testing.T, ctx context.Context, name string) {
-	t.Helper()
-	png := ask(t, ctx, chromedp.CaptureScreenshot())
-	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), png, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestMailboxInBrowser(t *testing.T) {
-	ctx := browser(t)
+	b := browser.Open(t)
 	s, addr := start(t)
 	origin := serveWeb(t, s)
 	inbox := origin + "/dev/mail"
 
-	do(t, ctx, chromedp.EmulateViewport(1000, 700), chromedp.Navigate(inbox), chromedp.WaitVisible(chromedp.CSS(".empty")))
-	shot(t, ctx, "empty")
+	b.Do(chromedp.EmulateViewport(1000, 700), chromedp.Navigate(inbox), chromedp.WaitVisible(chromedp.CSS(".empty")))
+	b.Shot("empty")
 
 	// A mail that arrives while the page is open appears without a reload.
-	ask(t, ctx, chromedp.Evaluate[bool](`window.sameDocument = true`))
+	browser.Ask(b, chromedp.Evaluate[bool](`window.sameDocument = true`))
 	put(t, addr, "user@example.org", simple("Welcome to the shop"))
 	put(t, addr, "user@example.org", rich)
-	do(t, ctx, chromedp.WaitVisible(chromedp.CSS(".mails li:nth-child(2)")))
-	if got := ask(t, ctx, chromedp.Text(chromedp.CSS(".mails li:nth-child(2) .subject"))); got != "Welcome to the shop" {
+	b.Do(chromedp.WaitVisible(chromedp.CSS(".mails li:nth-child(2)")))
+	if got := browser.Ask(b, chromedp.Text(chromedp.CSS(".mails li:nth-child(2) .subject"))); got != "Welcome to the shop" {
 		t.Errorf("subject %q", got)
 	}
-	if !ask(t, ctx, chromedp.Evaluate[bool](`window.sameDocument === true`)) {
+	if !browser.Ask(b, chromedp.Evaluate[bool](`window.sameDocument === true`)) {
 		t.Error("the page was reloaded")
 	}
-	shot(t, ctx, "list")
-	do(t, ctx, chromedp.EmulateViewport(390, 700, chromedp.EmulateMobile))
-	shot(t, ctx, "list-phone")
+	b.Shot("list")
+	b.Do(chromedp.EmulateViewport(390, 700, chromedp.EmulateMobile))
+	b.Shot("list-phone")
 
-	do(t, ctx, chromedp.Click(chromedp.CSS(".mails li:nth-child(1) a")), chromedp.WaitVisible(chromedp.CSS("iframe")))
-	if got := ask(t, ctx, chromedp.Title()); !strings.HasPrefix(got, "A very long subject") {
+	b.Do(chromedp.Click(chromedp.CSS(".mails li:nth-child(1) a")), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	if got := browser.Ask(b, chromedp.Title()); !strings.HasPrefix(got, "A very long subject") {
 		t.Errorf("title %q", got)
 	}
-	if ask(t, ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`)) {
-		t.Error("wider than the phone")
-	}
-	shot(t, ctx, "mail-phone")
-	do(t, ctx, chromedp.EmulateViewport(1000, 900))
-	shot(t, ctx, "mail")
+	b.Fits("the mail")
+	b.Shot("mail-phone")
+	b.Do(chromedp.EmulateViewport(1000, 900))
+	b.Shot("mail")
 
-	do(t, ctx,
+	b.Do(
 		chromedp.Navigate(inbox),
 		chromedp.Click(chromedp.CSS("#clear")),
 		chromedp.WaitVisible(chromedp.CSS(".empty")),
@@ -132,7 +82,8 @@ Content-Disposition: attachment; filename=invoice.pdf
 
 // TestHostileMailInBrowser: a mail tries everything to reach out of its frame.
 func TestHostileMailInBrowser(t *testing.T) {
-	ctx := browser(t)
+	b := browser.Open(t)
+	b.Expect("") // it breaks every policy that there is
 	s, addr := start(t)
 	var reached atomic.Value
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,27 +110,27 @@ func TestHostileMailInBrowser(t *testing.T) {
 		`<p id="shown">the mail is shown</p>`, "",
 	}, "\n"))
 
-	do(t, ctx, chromedp.Navigate(origin+"/dev/mail/1"), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	b.Do(chromedp.Navigate(origin+"/dev/mail/1"), chromedp.WaitVisible(chromedp.CSS("iframe")))
 	// A sandboxed frame has an origin of its own: the page cannot look in, so
 	// neither can the frame look out.
-	if !ask(t, ctx, chromedp.Evaluate[bool](`document.querySelector("iframe").contentDocument === null`)) {
+	if !browser.Ask(b, chromedp.Evaluate[bool](`document.querySelector("iframe").contentDocument === null`)) {
 		t.Error("the frame shares the page's origin")
 	}
-	if got := ask(t, ctx, chromedp.Title()); got != "harmless" {
+	if got := browser.Ask(b, chromedp.Title()); got != "harmless" {
 		t.Errorf("title %q", got)
 	}
-	shot(t, ctx, "hostile")
+	b.Shot("hostile")
 
 	// The same with the HTML alone in the tab, where only the header guards.
-	do(t, ctx, chromedp.Navigate(origin+"/dev/mail/1/html"))
-	if got := ask(t, ctx, chromedp.Text(chromedp.CSS("#shown"))); got != "the mail is shown" {
+	b.Do(chromedp.Navigate(origin + "/dev/mail/1/html"))
+	if got := browser.Ask(b, chromedp.Text(chromedp.CSS("#shown"))); got != "the mail is shown" {
 		t.Errorf("the mail reads %q", got)
 	}
-	do(t, ctx, chromedp.Click(chromedp.CSS("#send")), chromedp.Click(chromedp.CSS("#out")))
-	if got := ask(t, ctx, chromedp.Title()); got == "owned" {
+	b.Do(chromedp.Click(chromedp.CSS("#send")), chromedp.Click(chromedp.CSS("#out")))
+	if got := browser.Ask(b, chromedp.Title()); got == "owned" {
 		t.Error("a script ran")
 	}
-	if got := ask(t, ctx, chromedp.Location()); got != origin+"/dev/mail/1/html" {
+	if got := browser.Ask(b, chromedp.Location()); got != origin+"/dev/mail/1/html" {
 		t.Errorf("the tab was led to %s", got)
 	}
 	if mails, _ := s.box.list(""); len(mails) != 1 {

@@ -135,13 +135,16 @@ func (p *pages) answer(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return view{}, err
 	}
+	title := "You are unsubscribed"
 	if r.Method == http.MethodPost {
 		undo, err := wantsUndo(w, r)
 		if err != nil {
 			return view{}, err
 		}
-		if gone == undo { // else it is as it is wanted to be
+		if gone == undo {
 			err = p.set(ctx, s, !undo)
+		} else { // it is as it is wanted to be
+			title = "You are unsubscribed already"
 		}
 		if err != nil {
 			return view{}, err
@@ -150,7 +153,7 @@ func (p *pages) answer(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	}
 	what := fmt.Sprintf("mails of the kind “%s”", s.Category)
 	if gone {
-		return view{Title: "You are unsubscribed", Text: masked(s.Address) + " gets no more " + what + ".", Button: "Subscribe again", Undo: true}, nil
+		return view{Title: title, Text: masked(s.Address) + " gets no more " + what + ".", Button: "Subscribe again", Undo: true}, nil
 	}
 	return view{Title: "Unsubscribe?", Text: masked(s.Address) + " gets " + what + ".", Button: "Unsubscribe"}, nil
 }
