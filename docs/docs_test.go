@@ -127,7 +127,7 @@ func TestTemplateRenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, m, err := order.Render(t.Context(), "", order.Example()); err != nil || !strings.Contains(m.Text, "- Honey") {
+	if _, m, err := order.Render(t.Context(), "", order.Example(), ""); err != nil || !strings.Contains(m.Text, "- Honey") {
 		t.Errorf("it makes %+v, %v", m, err)
 	}
 }

@@ -81,6 +81,18 @@ type Attachment struct {
 // Recipient is the envelope recipient in lower case, its domain in ASCII.
 func (e *Email) Recipient() string { return strings.ToLower(e.Rcpt) }
 
+// BringsUnsubscribe reports whether the mail has a List-Unsubscribe or
+// List-Unsubscribe-Post (RFC 8058) of its own.
+func (e *Email) BringsUnsubscribe() bool {
+	for name := range e.Headers {
+		switch textproto.CanonicalMIMEHeaderKey(name) {
+		case "List-Unsubscribe", "List-Unsubscribe-Post":
+			return true
+		}
+	}
+	return false
+}
+
 // Rehearse implements Rehearsable.
 func (e *Email) Rehearse() { e.Sink = true }
 

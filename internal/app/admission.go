@@ -10,7 +10,7 @@ import (
 // told before what suppresses or puts off its mail.
 func (a *App) admissions() map[string]job.Admission {
 	return map[string]job.Admission{
-		tasks.EmailSend.Name:        job.Admissions{template.NewPinner(a.templates, a.shelf), a.files, a.suppressed, a.recipients.Mails},
+		tasks.EmailSend.Name:        job.Admissions{template.NewPinner(a.templates, a.shelf, a.links()), a.files, a.suppressed, a.recipients.Mails},
 		tasks.NotificationSend.Name: a.recipients.Notifications,
 	}
 }

@@ -38,6 +38,7 @@ type Options struct {
 	Types       *tasks.Catalogue // that Jobs accepts
 	Templates   *template.Library
 	MailFrom    string // the sender that previews of templates show
+	Categories  mail.Categories
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	// Feedback knows providers' webhooks.
@@ -66,6 +67,7 @@ type api struct {
 	types        *tasks.Catalogue
 	templates    *template.Library
 	mailFrom     string
+	categories   mail.Categories
 	suppressions mail.Suppressions
 	feedback     *feedback.Receiver
 	callers      auth.Callers
@@ -96,7 +98,7 @@ func New(o Options) (_ http.Handler, err error) {
 	log := o.Log.With("component", "http")
 	a := &api{
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
-		templates: o.Templates, mailFrom: o.MailFrom, files: o.Files,
+		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, feedback: o.Feedback,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/mail/template/templatetest"
 	"github.com/postrider/postrider/internal/testkit"
@@ -65,7 +66,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 		t.Fatal(err)
 	}
 	if admissions == nil {
-		admissions = map[string]job.Admission{tasks.EmailSend.Name: template.NewPinner(templates, shelf)}
+		admissions = map[string]job.Admission{tasks.EmailSend.Name: template.NewPinner(templates, shelf, (*mail.Links)(nil))}
 	}
 	s.jobs = job.NewService(job.Options{
 		Store: s.store, Dispatcher: s.disp, Types: types, Log: logger, Metrics: s.metrics, Admissions: admissions,
@@ -86,7 +87,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
-		Templates: templates, MailFrom: "Shop <shop@example.com>",
+		Templates: templates, MailFrom: "Shop <shop@example.com>", Categories: mail.Categories{Names: []string{"security"}},
 		Jobs: s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}

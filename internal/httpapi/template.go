@@ -96,6 +96,8 @@ func (a *api) templateOf(name string) (*template.Template, error) {
 type previewRequest struct {
 	Data   json.RawMessage `json:"data,omitempty" doc:"what the template is filled with; the first example of its schema when left out"`
 	Locale string          `json:"locale,omitempty" example:"de-AT" doc:"the language: the one that comes nearest to it is chosen"`
+	// Category is what send-email calls so.
+	Category string `json:"category,omitempty" example:"news" doc:"the mail's: of one that is not essential the preview shows an example of the link to unsubscribe"`
 }
 
 type previewInput struct {
@@ -128,7 +130,14 @@ func (a *api) previewTemplate(ctx context.Context, in *previewInput) (*previewAn
 	if body.Data == nil {
 		body.Data = t.Example()
 	}
-	edition, m, err := t.Render(ctx, body.Locale, body.Data)
+	link := ""
+	switch {
+	case body.Category != "" && !tasks.ValidCategory(body.Category):
+		return nil, job.Invalid(tasks.Invalid{{Field: "category", Problem: "must be up to 64 lower-case letters, digits, hyphens and underscores"}})
+	case !a.categories.Essential(body.Category):
+		link = template.ExampleUnsubscribeURL
+	}
+	edition, m, err := t.Render(ctx, body.Locale, body.Data, link)
 	if err != nil {
 		var bad tasks.Invalid
 		if errors.As(err, &bad) {
@@ -142,7 +151,7 @@ func (a *api) previewTemplate(ctx context.Context, in *previewInput) (*previewAn
 	b.Locale, b.Hash = edition.Locale, edition.Hash
 	b.Headers, err = headersOf(mail.Message{
 		ID: "preview", From: a.mailFrom, Rcpt: "recipient@example.com",
-		Subject: m.Subject, HTML: m.HTML, Text: m.Text,
+		Subject: m.Subject, HTML: m.HTML, Text: m.Text, UnsubscribeURL: link,
 	})
 	return out, err
 }

@@ -140,6 +140,14 @@ func TestTemplateRoutes(t *testing.T) {
 			t.Errorf("%s is answered with %s", body, a.text)
 		}
 	}
+	for category, shown := range map[string]bool{"": false, "news": true, "security": false} {
+		a := s.post("/templates/welcome/preview", `{"category":"`+category+`"}`).want(http.StatusOK)
+		html, _ := a.json["html"].(string)
+		headers, _ := a.json["headers"].(map[string]any)
+		if strings.Contains(html, template.ExampleUnsubscribeURL) != shown || (headers["List-Unsubscribe"] == "<"+template.ExampleUnsubscribeURL+">") != shown {
+			t.Errorf("of the category %q, the preview is %s", category, a.text)
+		}
+	}
 	s.post("/templates/bad/preview", `{}`).want(http.StatusUnprocessableEntity)
 	s.post("/templates/nowhere/preview", `{}`).want(http.StatusNotFound)
 	s.call(http.MethodGet, "/templates/nowhere", "").want(http.StatusNotFound)

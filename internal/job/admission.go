@@ -21,7 +21,8 @@ type Candidate struct {
 	// New is the job to be, without its Payload. Its ID is the one that it will
 	// have, unless the request turns out to be a repeat. Its RunAt may be put off; a
 	// State of Suppressed has it accepted as one that will not run; Message
-	// says why in the job's first event.
+	// says why in the job's first event. About may be given a subject, which counts
+	// where the payload has none.
 	New *New
 	// Payload is decoded and valid, and may be changed: it is what is stored.
 	Payload tasks.Payload
@@ -88,7 +89,11 @@ func (c *Candidate) encode() {
 		c.Err = refused(err)
 	}
 	if d, ok := c.Payload.(tasks.Described); ok {
-		c.New.About = d.Describe()
+		about := d.Describe()
+		if about.Subject == "" {
+			about.Subject = c.New.About.Subject
+		}
+		c.New.About = about
 	}
 }
 

@@ -10,29 +10,38 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/template"
 )
 
 // render makes a mail of a template as the service would, without one.
 type render struct {
-	Name   string `arg:"" help:"The template."`
-	Data   string `placeholder:"FILE" help:"A file with its data as JSON; - reads the standard input. Left out, it is the first example of the template's schema."`
-	Locale string `help:"The language, such as de-AT; the one that comes nearest to it is chosen."`
-	Dir    string `placeholder:"DIR" help:"The directory of templates; POSTRIDER_TEMPLATES when left out."`
-	HTML   bool   `name:"html" xor:"form" help:"Print the HTML alone."`
-	JSON   bool   `name:"json" xor:"form" help:"Print everything as JSON."`
+	Name     string `arg:"" help:"The template."`
+	Data     string `placeholder:"FILE" help:"A file with its data as JSON; - reads the standard input. Left out, it is the first example of the template's schema."`
+	Locale   string `help:"The language, such as de-AT; the one that comes nearest to it is chosen."`
+	Category string `placeholder:"NAME" help:"The mail's category; of one that is not essential an example of the link to unsubscribe is shown."`
+	Dir      string `placeholder:"DIR" help:"The directory of templates; POSTRIDER_TEMPLATES when left out."`
+	HTML     bool   `name:"html" xor:"form" help:"Print the HTML alone."`
+	JSON     bool   `name:"json" xor:"form" help:"Print everything as JSON."`
 }
 
 func (r render) Run(c *call) error {
-	var cfg template.Config
+	var cfg struct {
+		Templates  template.Config
+		Categories mail.Categories
+	}
 	if _, err := config.Load(&cfg, c.Environ, nil); err != nil {
 		return fmt.Errorf("reading the settings: %w", err)
 	}
 	if r.Dir != "" {
-		cfg.Dir = r.Dir
+		cfg.Templates.Dir = r.Dir
+	}
+	link := ""
+	if !cfg.Categories.Essential(r.Category) {
+		link = template.ExampleUnsubscribeURL
 	}
 	library, err := template.NewLibrary(template.Options{
-		Config: cfg, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Config: cfg.Templates, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		return err
@@ -48,7 +57,7 @@ func (r render) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	edition, m, err := t.Render(c.ctx, r.Locale, data)
+	edition, m, err := t.Render(c.ctx, r.Locale, data, link)
 	if err != nil {
 		return fmt.Errorf("rendering %s: %w", r.Name, err)
 	}

@@ -33,6 +33,11 @@ func TestRender(t *testing.T) {
 	if got := mustRun(t, nil, "", "render", "welcome", "--html"); !strings.HasPrefix(got, "<!DOCTYPE html>") || !strings.Contains(got, "Welcome, Ann") {
 		t.Errorf("printed is %s", got)
 	}
+	for category, shown := range map[string]bool{"news": true, "receipt": false} {
+		if got := mustRun(t, nil, "", "render", "welcome", "--category", category); strings.Contains(got, "https://example.com/unsubscribe/example") != shown {
+			t.Errorf("of the category %s, printed is %s", category, got)
+		}
+	}
 	for says, c := range map[string]struct {
 		code int
 		args []string

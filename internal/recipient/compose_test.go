@@ -38,7 +38,7 @@ func TestBuiltinTemplateTakesDigests(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, err := digest.Try(t.Context(), "", json.RawMessage(e.Data)); err != nil {
+		if _, _, err := digest.Try(t.Context(), "", json.RawMessage(e.Data), ""); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -66,8 +66,9 @@ func Email(m Mail) Binding {
 		} else if blocked {
 			return job.Outcome{Kind: job.OutcomeSuppressed, Message: s.String()}
 		}
+		link := template.LinkOf(m.Links, e, run.Job.ID)
 		// A digest shows what the mail would have said.
-		if err := render(ctx, m.Templates, e); err != nil {
+		if err := render(ctx, m.Templates, e, link); err != nil {
 			return renderOutcome(ctx, err)
 		}
 		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, gathered{e.Category, e.Subject, e.Text}); ended {
@@ -82,7 +83,7 @@ func Email(m Mail) Binding {
 			pass = granted
 		}
 		msg := message(run, e)
-		msg.UnsubscribeURL = m.Links.Of(e.Rcpt, e.Category, string(run.Job.ID))
+		msg.UnsubscribeURL = link
 		if err := addFiles(ctx, m.Files, &msg, e); err != nil {
 			return fileOutcome(ctx, err)
 		}
@@ -175,7 +176,7 @@ func mailOutcome(err error) job.Outcome {
 }
 
 // render fills in what the mail's template makes of its data.
-func render(ctx context.Context, templates Templates, e *tasks.Email) error {
+func render(ctx context.Context, templates Templates, e *tasks.Email, unsubscribeURL string) error {
 	if e.Template == "" {
 		return nil
 	}
@@ -183,7 +184,7 @@ func render(ctx context.Context, templates Templates, e *tasks.Email) error {
 	if err != nil {
 		return fmt.Errorf("fetching the template %s: %w", e.Template, err)
 	}
-	m, err := edition.Render(ctx, e.Data)
+	m, err := edition.Render(ctx, e.Data, unsubscribeURL)
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func TestEmailFromTemplate(t *testing.T) {
 	sources.Fail(nil)
 
 	c := &job.Candidate{New: &job.New{}, Payload: &mail}
-	if err := template.NewPinner(library, shelf).Admit(t.Context(), []*job.Candidate{c}); err != nil || c.Err != nil {
+	if err := template.NewPinner(library, shelf, m.Links).Admit(t.Context(), []*job.Candidate{c}); err != nil || c.Err != nil {
 		t.Fatal(err, c.Err)
 	}
 	task := r.accept(tasks.EmailSend.Type, mail)

@@ -27,13 +27,10 @@ func TestBuiltinGolden(t *testing.T) {
 					name = fmt.Sprintf("%s.%s-%d", tm.Name, e.Locale, i)
 				}
 				t.Run(name, func(t *testing.T) {
-					m, err := e.Render(t.Context(), example)
-					if err != nil {
-						t.Fatal(err)
-					}
-					golden(t, name+".html", m.HTML)
-					golden(t, name+".txt", "Subject: "+m.Subject+"\nPreheader: "+m.Preheader+"\n\n"+m.Text)
-					checkHTML(t, m)
+					checkGolden(t, e, name, example, "")
+				})
+				t.Run(name+"-unsubscribe", func(t *testing.T) {
+					checkGolden(t, e, name+"-unsubscribe", example, ExampleUnsubscribeURL)
 				})
 			}
 		}
@@ -41,6 +38,25 @@ func TestBuiltinGolden(t *testing.T) {
 	if want := []string{"alert", "daily-digest", "receipt", "reset-password", "welcome"}; !slices.Equal(names, want) {
 		t.Errorf("built in are %q, want %q", names, want)
 	}
+}
+
+func checkGolden(t *testing.T, e *Edition, name string, example json.RawMessage, link string) {
+	t.Helper()
+	m, err := e.Render(t.Context(), example, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, part := range map[string]string{"HTML": m.HTML, "text": m.Text} {
+		if strings.Contains(part, ExampleUnsubscribeURL) != (link != "") || strings.Contains(strings.ToLower(part), "unsubscribe") != (link != "") {
+			t.Errorf("with the link %q, the %s is\n%s", link, what, part)
+		}
+	}
+	if link != "" && name[len(name)-len("0-unsubscribe"):] != "0-unsubscribe" {
+		return // one of each is enough to look at
+	}
+	golden(t, name+".html", m.HTML)
+	golden(t, name+".txt", "Subject: "+m.Subject+"\nPreheader: "+m.Preheader+"\n\n"+m.Text)
+	checkHTML(t, m)
 }
 
 func golden(t *testing.T, name, got string) {
@@ -136,11 +152,11 @@ func TestRenderTogether(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, m, err := tm.Render(t.Context(), "", raw)
+				_, m, err := tm.Render(t.Context(), "", raw, "")
 				if err != nil || !strings.Contains(m.HTML, "Receipt "+number+",") || !strings.Contains(m.Text, "Receipt "+number+",") {
 					t.Errorf("mail %s: %v", number, err)
 				}
-				if _, again, err := tm.Render(t.Context(), "", shared); err != nil || again != want {
+				if _, again, err := tm.Render(t.Context(), "", shared, ""); err != nil || again != want {
 					t.Errorf("the same data makes another mail: %v", err)
 				}
 			}

@@ -29,8 +29,10 @@ func (e *Edition) execute(ctx context.Context, set executor, name string, d data
 	switch {
 	case err == nil:
 		return w.String(), nil
-	case errors.Is(err, errLong), errors.Is(err, errSlow):
+	case errors.Is(err, errLong):
 		return "", tasks.Invalid{{Field: "data", Problem: fmt.Sprintf("cannot be rendered by the template: %v", err)}}
+	case errors.Is(context.Cause(ctx), errSlow): // whatever it came to in the end
+		return "", tasks.Invalid{{Field: "data", Problem: fmt.Sprintf("cannot be rendered by the template: %v", errSlow)}}
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("rendering the template %s: %w", e.Name, context.Cause(ctx))
 	}

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/aymerick/douceur/inliner"
 	"github.com/k3a/html2text"
 )
 
@@ -16,16 +15,8 @@ const hidden = `<div style="display:none;max-height:0;overflow:hidden;mso-hide:a
 
 var blanks = strings.Repeat("&#847;&zwnj;&nbsp;", 60)
 
-// inlined moves the CSS of HTML into its elements, for the mail programs that
-// drop a <style>; what cannot stand there, such as media queries, stays in the
-// head. The preheader goes to the body's beginning.
-func inlined(page, preheader string) string {
-	// CSS that cannot be read was found when the template was loaded, if it has
-	// an example. It is no reason not to send the mail: most programs read the
-	// <style> that stays.
-	if out, err := inlineCSS(page); err == nil {
-		page = out
-	}
+// withPreheader puts it at the body's beginning.
+func withPreheader(page, preheader string) string {
 	if preheader == "" {
 		return page
 	}
@@ -34,14 +25,6 @@ func inlined(page, preheader string) string {
 		at = body + strings.Index(page[body:], ">") + 1
 	}
 	return page[:at] + fmt.Sprintf(hidden, html.EscapeString(preheader), blanks) + page[at:]
-}
-
-func inlineCSS(page string) (string, error) {
-	out, err := inliner.Inline(page)
-	if err != nil {
-		return "", fmt.Errorf("reading its CSS: %w", err)
-	}
-	return out, nil
 }
 
 var (

@@ -65,7 +65,7 @@ func page(body string) string { return `{{define "subject"}}s{{end}}` + body }
 
 func render(t *testing.T, tm *Template, locale, data string) Mail {
 	t.Helper()
-	_, m, err := tm.Render(t.Context(), locale, []byte(data))
+	_, m, err := tm.Render(t.Context(), locale, []byte(data), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func render(t *testing.T, tm *Template, locale, data string) Mail {
 // bad are the fields that a rendering is refused for, with why.
 func bad(t *testing.T, tm *Template, data string) map[string]string {
 	t.Helper()
-	_, err := tm.Try(context.Background(), "", []byte(data))
+	_, _, err := tm.Try(context.Background(), "", []byte(data), "")
 	var fields tasks.Invalid
 	if err != nil && !errors.As(err, &fields) {
 		t.Fatalf("the error %v (%T) names no field", err, err)

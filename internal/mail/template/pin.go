@@ -9,17 +9,35 @@ import (
 )
 
 // Pinner is the job.Admission of mails: one that names a template is rendered
-// once, so that what is wrong with it is told to its caller, and pinned to the
-// edition that it was rendered with.
+// once, so that what is wrong with it is told to its caller, pinned to the edition
+// that it was rendered with, and described by the subject that this made.
 type Pinner struct {
 	library *Library
 	shelf   *Shelf
+	links   Links
+}
+
+// Links makes the links by which recipients unsubscribe; a *mail.Links does.
+type Links interface {
+	// Of is the link of a job's mail to the address; empty where nobody can
+	// unsubscribe from the category.
+	Of(address, category, job string) string
+}
+
+// LinkOf is the link by which the recipient of a job's mail unsubscribes with one
+// click, or empty. Who brings a List-Unsubscribe of their own sees to it
+// themselves.
+func LinkOf(links Links, e *tasks.Email, id job.ID) string {
+	if e.BringsUnsubscribe() {
+		return ""
+	}
+	return links.Of(e.Rcpt, e.Category, string(id))
 }
 
 var _ job.Admission = (*Pinner)(nil)
 
 // NewPinner makes a Pinner.
-func NewPinner(l *Library, s *Shelf) *Pinner { return &Pinner{l, s} }
+func NewPinner(l *Library, s *Shelf, links Links) *Pinner { return &Pinner{l, s, links} }
 
 // Admit implements job.Admission for jobs of tasks.EmailSend.
 func (p *Pinner) Admit(ctx context.Context, jobs []*job.Candidate) error {
@@ -33,7 +51,7 @@ func (p *Pinner) Admit(ctx context.Context, jobs []*job.Candidate) error {
 			c.Err = err
 			continue
 		}
-		edition, err := t.Try(ctx, e.Locale, e.Data)
+		edition, subject, err := t.Try(ctx, e.Locale, e.Data, LinkOf(p.links, e, c.New.ID))
 		var bad tasks.Invalid
 		switch {
 		case errors.As(err, &bad):
@@ -46,6 +64,7 @@ func (p *Pinner) Admit(ctx context.Context, jobs []*job.Candidate) error {
 			return err
 		}
 		e.TemplateHash = edition.Hash
+		c.New.About.Subject = subject
 	}
 	return nil
 }

@@ -26,13 +26,23 @@ func candidate(template, locale, data string) *job.Candidate {
 	return &job.Candidate{New: &job.New{}, Payload: &tasks.Email{Template: template, Locale: locale, Data: json.RawMessage(data)}}
 }
 
+// links end at the address and the category.
+type links struct{}
+
+func (links) Of(address, category, job string) string {
+	if category == "" {
+		return ""
+	}
+	return "https://post.example.com/" + address + "/" + category + "/" + job
+}
+
 const welcome = `{"name":"Ann","product":"Example","url":"https://example.com/"}`
 
 func TestPin(t *testing.T) {
 	dir := t.TempDir()
 	l, _, _ := openLibrary(t, dir)
 	s, m := newShelf(t)
-	p := NewPinner(l, s)
+	p := NewPinner(l, s, links{})
 	jobs := []*job.Candidate{
 		candidate("welcome", "", welcome), candidate("welcome", "de-AT", welcome), candidate("welcome", "", welcome),
 		candidate("welcome", "", `{"name":"Ann"}`), candidate("nowhere", "", ""), {New: &job.New{}, Payload: &tasks.Email{}},
@@ -63,16 +73,36 @@ func TestPin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if mail, err := e.Render(t.Context(), []byte(welcome)); err != nil || mail.Subject != "Willkommen bei Example, Ann" {
+		if mail, err := e.Render(t.Context(), []byte(welcome), ""); err != nil || mail.Subject != "Willkommen bei Example, Ann" {
 			t.Errorf("rendered, it is %+v, %v", mail, err)
 		}
 	}
 	if m.Calls() != 3 {
 		t.Errorf("SQL was asked %d times", m.Calls())
 	}
+	if got := jobs[1].New.About.Subject; got != "Willkommen bei Example, Ann" {
+		t.Errorf("the job is described by %q", got)
+	}
 	late := candidate("welcome", "de", "{}")
 	if err := p.Admit(t.Context(), []*job.Candidate{late}); err != nil || late.Err != nil || late.Payload.(*tasks.Email).TemplateHash == hash(1) {
 		t.Errorf("the changed template is pinned as %s: %v, %v", late.Payload.(*tasks.Email).TemplateHash, err, late.Err)
+	}
+}
+
+// A mail is judged with the link that it will have.
+func TestPinWithLink(t *testing.T) {
+	dir := files{"t.html": `{{define "subject"}}to {{.UnsubscribeURL}}{{end}}`}.write(t, t.TempDir())
+	l, _, _ := openLibrary(t, dir)
+	s, _ := newShelf(t)
+	for want, e := range map[string]tasks.Email{
+		"to https://post.example.com/ann@example.com/news/7": {Rcpt: "ann@example.com", Category: "news"},
+		"to": {Rcpt: "ann@example.com", Category: "news", Headers: map[string]string{"list-unsubscribe": "<mailto:out@example.com>"}},
+	} {
+		e.Template = "t"
+		c := &job.Candidate{New: &job.New{ID: "7"}, Payload: &e}
+		if err := NewPinner(l, s, links{}).Admit(t.Context(), []*job.Candidate{c}); err != nil || c.Err != nil || c.New.About.Subject != want {
+			t.Errorf("it is described by %q, want %q: %v, %v", c.New.About.Subject, want, err, c.Err)
+		}
 	}
 }
 
@@ -81,16 +111,16 @@ func TestPinWithoutSQL(t *testing.T) {
 	s, m := newShelf(t)
 	m.Fail(job.Errorf(job.CodeTemporary, "away"))
 	c := candidate("welcome", "", welcome)
-	if err := NewPinner(l, s).Admit(t.Context(), []*job.Candidate{c}); job.CodeOf(err) != job.CodeTemporary || c.Err != nil {
+	if err := NewPinner(l, s, links{}).Admit(t.Context(), []*job.Candidate{c}); job.CodeOf(err) != job.CodeTemporary || c.Err != nil {
 		t.Errorf("the error is %v, the job's is %v", err, c.Err)
 	}
 	m.Fail(nil)
-	if err := NewPinner(l, s).Admit(t.Context(), []*job.Candidate{c}); err != nil || m.Calls() != 2 {
+	if err := NewPinner(l, s, links{}).Admit(t.Context(), []*job.Candidate{c}); err != nil || m.Calls() != 2 {
 		t.Errorf("once SQL is back: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := NewPinner(l, s).Admit(ctx, []*job.Candidate{c}); !errors.Is(err, context.Canceled) || job.CodeOf(err) != job.CodeTemporary {
+	if err := NewPinner(l, s, links{}).Admit(ctx, []*job.Candidate{c}); !errors.Is(err, context.Canceled) || job.CodeOf(err) != job.CodeTemporary {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	if _, err := s.Load(t.Context(), "nothing"); job.CodeOf(err) != job.CodeNotFound {
@@ -101,7 +131,7 @@ func TestPinWithoutSQL(t *testing.T) {
 func BenchmarkPin(b *testing.B) {
 	l, _, _ := openLibrary(b, "")
 	s, _ := newShelf(b)
-	p := NewPinner(l, s)
+	p := NewPinner(l, s, links{})
 	jobs := []*job.Candidate{candidate("welcome", "de", welcome)}
 	for b.Loop() {
 		if err := p.Admit(b.Context(), jobs); err != nil || jobs[0].Err != nil {
@@ -118,7 +148,7 @@ func BenchmarkRender(b *testing.B) {
 	}
 	e := t.Edition("")
 	for b.Loop() {
-		if _, err := e.Render(b.Context(), []byte(welcome)); err != nil {
+		if _, err := e.Render(b.Context(), []byte(welcome), ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -77,21 +77,22 @@ func (t *Template) Edition(locale string) *Edition {
 
 func tagOf(locale string) string { return strings.ToLower(strings.ReplaceAll(locale, "_", "-")) }
 
-// Try renders the mail of a template once and throws it away, all but what data
-// cannot spoil, and returns the edition that was chosen. What is wrong with
+// Try renders the mail of a template once, all but what data cannot spoil, and
+// returns the edition that was chosen and the mail's subject. What is wrong with
 // locale and data is a tasks.Invalid that names "locale", "data" or a field below
 // it; another error tells that ctx ended first.
-func (t *Template) Try(ctx context.Context, locale string, data json.RawMessage) (*Edition, error) {
-	e, d, err := t.choose(locale, data)
-	if err == nil {
-		_, err = e.write(ctx, d)
+func (t *Template) Try(ctx context.Context, locale string, data json.RawMessage, unsubscribeURL string) (e *Edition, subject string, err error) {
+	e, d, err := t.choose(locale, data, unsubscribeURL)
+	if err != nil {
+		return e, "", err
 	}
-	return e, err
+	m, err := e.write(ctx, d)
+	return e, m.Subject, err
 }
 
 // Render is Try, and returns the mail.
-func (t *Template) Render(ctx context.Context, locale string, data json.RawMessage) (*Edition, Mail, error) {
-	e, d, err := t.choose(locale, data)
+func (t *Template) Render(ctx context.Context, locale string, data json.RawMessage, unsubscribeURL string) (*Edition, Mail, error) {
+	e, d, err := t.choose(locale, data, unsubscribeURL)
 	if err != nil {
 		return nil, Mail{}, err
 	}
@@ -99,15 +100,25 @@ func (t *Template) Render(ctx context.Context, locale string, data json.RawMessa
 	return e, m, err
 }
 
-func (t *Template) choose(locale string, raw json.RawMessage) (*Edition, data, error) {
+func (t *Template) choose(locale string, raw json.RawMessage, unsubscribeURL string) (*Edition, data, error) {
 	if locale != "" && !tasks.ValidLocale(locale) {
 		return nil, data{}, tasks.Invalid{{Field: "locale", Problem: "must be a language tag, such as de or de-AT"}}
 	}
-	d, err := parseData(raw)
-	if err == nil {
-		err = t.schema.check(d)
-	}
+	d, err := t.data(raw, unsubscribeURL)
 	return t.Edition(locale), d, err
+}
+
+// data reads what a caller gives, and adds what we do.
+func (t *Template) data(raw json.RawMessage, unsubscribeURL string) (data, error) {
+	d, err := parseData(raw)
+	if err != nil {
+		return data{}, err
+	}
+	if _, given := d.values[unsubscribeField]; given {
+		return data{}, tasks.Invalid{{Field: "data." + unsubscribeField, Problem: "is filled in for you"}}
+	}
+	d.values[unsubscribeField] = unsubscribeURL
+	return d, t.schema.check(d)
 }
 
 // isShared tells the files that templates share from those of one template.
@@ -259,26 +270,26 @@ func makeEdition(name, locale string, files map[string]string) (*Edition, error)
 	return compile(b)
 }
 
-// tryExamples holds every language to the schema's examples.
+// tryExamples holds every language to the schema's examples, with and without a
+// link to unsubscribe.
 func (t *Template) tryExamples() error {
 	if t.schema == nil {
 		return nil
 	}
 	for i, example := range t.schema.examples {
-		d, err := parseData(example)
-		if err == nil {
-			err = t.schema.check(d)
-		}
-		if err != nil {
-			return fmt.Errorf("%s.schema.json: examples[%d]: %w", t.Name, i, err)
-		}
-		for _, e := range t.editions {
-			page, err := e.write(context.Background(), d)
-			if err == nil {
-				_, err = inlineCSS(page.HTML)
-			}
+		for _, link := range []string{"", ExampleUnsubscribeURL} {
+			d, err := t.data(example, link)
 			if err != nil {
-				return fmt.Errorf("%s with examples[%d] of its schema: %w", e.main.HTML, i, err)
+				return fmt.Errorf("%s.schema.json: examples[%d]: %w", t.Name, i, err)
+			}
+			for _, e := range t.editions {
+				page, err := e.write(context.Background(), d)
+				if err == nil {
+					_, err = e.styles.inline(page.HTML)
+				}
+				if err != nil {
+					return fmt.Errorf("%s with examples[%d] of its schema: %w", e.main.HTML, i, err)
+				}
 			}
 		}
 	}

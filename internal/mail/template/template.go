@@ -37,6 +37,14 @@ const (
 	maxPreheader = 500
 )
 
+// unsubscribeField is what templates call the link by which the reader
+// unsubscribes with one click. It is empty in a mail that has none, and never
+// missing.
+const unsubscribeField = "UnsubscribeURL"
+
+// ExampleUnsubscribeURL stands in mails that are not sent.
+const ExampleUnsubscribeURL = "https://example.com/unsubscribe/example"
+
 // The names of what a template's HTML file defines beside its body.
 const (
 	subjectBlock   = "subject"
@@ -63,6 +71,8 @@ type Edition struct {
 	html   *htmltemplate.Template
 	words  *texttemplate.Template // the HTML files once more, for what is no HTML in them
 	text   *texttemplate.Template // nil: the text is made from the HTML
+	styles styles
+	limit  time.Duration // of one rendering
 }
 
 // Files are the files that the edition is made of, by path. They must not be
@@ -95,7 +105,7 @@ func compile(b bundle) (*Edition, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edition{Name: b.Name, Locale: b.Locale, Hash: hash, source: source, main: b}
+	e := &Edition{Name: b.Name, Locale: b.Locale, Hash: hash, source: source, main: b, limit: renderLimit}
 	e.html = htmltemplate.New("").Option("missingkey=error").Funcs(functions)
 	e.words = texttemplate.New("").Option("missingkey=error").Funcs(functions)
 	pages, err := b.closure(b.HTML)
@@ -138,13 +148,15 @@ func compile(b bundle) (*Edition, error) {
 	return e, complete(e.text)
 }
 
-// Render makes the mail. What the data is to blame for is a tasks.Invalid that
-// names "data" or a field below it; another error tells that ctx ended first.
-func (e *Edition) Render(ctx context.Context, raw json.RawMessage) (Mail, error) {
+// Render makes the mail, which shows the link to unsubscribe, if there is one
+// (see LinkOf). What the data is to blame for is a tasks.Invalid that names "data"
+// or a field below it; another error tells that ctx ended first.
+func (e *Edition) Render(ctx context.Context, raw json.RawMessage, unsubscribeURL string) (Mail, error) {
 	d, err := parseData(raw)
 	if err != nil {
 		return Mail{}, err
 	}
+	d.values[unsubscribeField] = unsubscribeURL
 	return e.render(ctx, d)
 }
 
@@ -156,13 +168,19 @@ func (e *Edition) render(ctx context.Context, d data) (Mail, error) {
 	if e.text == nil {
 		m.Text = plain(m.HTML)
 	}
-	m.HTML = inlined(m.HTML, m.Preheader)
+	// CSS that cannot be read was found when the template was loaded, if it has
+	// an example. It is no reason not to send the mail: most programs read the
+	// <style> that stays.
+	if page, err := e.styles.inline(m.HTML); err == nil {
+		m.HTML = page
+	}
+	m.HTML = withPreheader(m.HTML, m.Preheader)
 	return m, nil
 }
 
 // write executes the edition's templates; the HTML is as they wrote it.
 func (e *Edition) write(ctx context.Context, d data) (Mail, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, renderLimit, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, errSlow)
 	defer cancel()
 	// What is told to the page is d.values, which nobody else has: a template
 	// cannot write into what another mail is made of.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/tasks"
 )
@@ -38,6 +39,37 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// The link to unsubscribe is there in every template, empty where a mail has none,
+// and no caller's to give.
+func TestUnsubscribeURL(t *testing.T) {
+	tm := one(t, files{
+		"t.html":        page(`{{with .UnsubscribeURL}}<a href="{{.}}">leave</a>{{else}}stay{{end}}`),
+		"t.txt":         `{{.UnsubscribeURL}}`,
+		"t.schema.json": `{"additionalProperties":false,"properties":{"UnsubscribeURL":{}},"examples":[{}]}`,
+	})
+	const link = "https://post.example.com/unsubscribe/YQ.Yg-_"
+	_, with, err := tm.Render(t.Context(), "", nil, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "HTML", with.HTML, `<a href="`+link+`">leave</a>`)
+	if without := render(t, tm, "", "{}"); with.Text != link+"\n" || without.Text != "" || !strings.Contains(without.HTML, "stay") {
+		t.Errorf("the texts are %q and %q", with.Text, without.Text)
+	}
+	refused(t, tm, `{"UnsubscribeURL":"https://elsewhere.example"}`, "data.UnsubscribeURL")
+	// What was accepted before that was refused is sent with the true one.
+	m, err := tm.Edition("").Render(t.Context(), []byte(`{"UnsubscribeURL":"https://elsewhere.example"}`), link)
+	if err != nil || m.Text != link+"\n" {
+		t.Errorf("the text is %q, %v", m.Text, err)
+	}
+	_, broken := build(nil, files{
+		"t.html": page(`{{if .UnsubscribeURL}}{{.no}}{{end}}`), "t.schema.json": `{"examples":[{}]}`,
+	})
+	if broken["t"] == nil {
+		t.Error("a template that only fails with a link was taken")
+	}
+}
+
 func TestTextOfItsOwn(t *testing.T) {
 	tm := one(t, files{
 		"t.html":             page(`<p>HTML`),
@@ -63,7 +95,7 @@ func TestLocale(t *testing.T) {
 			t.Errorf("%q is answered with %q, want %q", locale, m.Text, want)
 		}
 	}
-	if _, err := tm.Try(t.Context(), "klingon", nil); err == nil || !strings.Contains(err.Error(), "locale") {
+	if _, _, err := tm.Try(t.Context(), "klingon", nil, ""); err == nil || !strings.Contains(err.Error(), "locale") {
 		t.Errorf("no language: %v", err)
 	}
 }
@@ -156,6 +188,7 @@ func TestSchema(t *testing.T) {
 // What a template may write, and how long it may take, is bounded.
 func TestBounds(t *testing.T) {
 	grow := one(t, files{"t.html": page(`{{range .a}}{{range $.a}}{{range $.a}}{{$.text}}{{end}}{{end}}{{end}}`)})
+	grow.Edition("").limit = time.Minute // a busy machine is slow too
 	list := "[" + strings.TrimSuffix(strings.Repeat("1,", 1000), ",") + "]"
 	problem := bad(t, grow, `{"text":"0123456789","a":`+list+`}`)["data"]
 	contains(t, "problem", problem, "writes more than")
@@ -166,6 +199,7 @@ func TestBounds(t *testing.T) {
 	contains(t, "problem", bad(t, slow, `{"a":`+long+`}`)["data"], "takes too long")
 
 	endless := one(t, files{"t.html": page(`{{define "r"}}{{template "r" .}}{{end}}{{template "r" .}}`)})
+	endless.Edition("").limit = time.Minute
 	refused(t, endless, `{}`, "data")
 
 	subject := one(t, files{"t.html": `{{define "subject"}}{{.s}}{{end}}x`})
@@ -177,7 +211,7 @@ func TestTryHeedsItsContext(t *testing.T) {
 	tm := one(t, files{"t.html": page("<p>{{.x}}")})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := tm.Try(ctx, "", []byte(`{"x":1}`))
+	_, _, err := tm.Try(ctx, "", []byte(`{"x":1}`), "")
 	if err == nil || !strings.Contains(err.Error(), "context canceled") {
 		t.Errorf("the error is %v", err)
 	}
