@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -30,9 +29,9 @@ type letter struct {
 	// The addresses' domains, lower case.
 	fromDomain, rcptDomain string
 	messageID              string
-	raw                    []byte
-	wire                   []byte // raw as DATA has it
-	utf8                   bool   // needs SMTPUTF8 (RFC 6531)
+	content                content
+	wire                   content // the content as DATA has it
+	utf8                   bool    // needs SMTPUTF8 (RFC 6531)
 }
 
 // Build renders the message as RFC 5322 bytes with CRLF line ends, all ASCII
@@ -41,19 +40,22 @@ type letter struct {
 // names the field. From is required.
 func Build(m Message) (raw []byte, err error) {
 	l, err := compose(m, Keys{})
-	return l.raw, err
+	if err != nil {
+		return nil, err
+	}
+	return l.content.bytes(), nil
 }
 
 // compose builds the message, signed by those of the keys that are its sender's.
 func compose(m Message, keys Keys) (letter, error) {
 	l, err := buildLetter(m)
 	if err == nil {
-		l.raw, err = keys.sign(l.raw, l.fromDomain)
+		l.content, err = keys.sign(l.content, l.fromDomain)
 	}
 	if err != nil {
 		return letter{}, &Error{Kind: Permanent, Op: opBuild, Err: err}
 	}
-	l.wire = stuffed(l.raw)
+	l.wire = l.content.stuffed()
 	return l, nil
 }
 
@@ -77,28 +79,37 @@ func buildLetter(m Message) (letter, error) {
 	if err != nil {
 		return l, err
 	}
+	if !isASCII(subject) || looksEncoded.MatchString(subject) {
+		subject = encodedWords(subject)
+	}
 	msg.Subject(subject)
 	if err := setHeaders(msg, m); err != nil {
 		return l, err
 	}
-	if err := setBody(msg, m); err != nil {
+	body, err := bodyOf(m)
+	if err != nil {
 		return l, err
 	}
-	var raw bytes.Buffer
-	raw.Grow(1<<10 + len(m.Text) + 2*len(m.HTML))
-	if _, err := msg.WriteTo(&raw); err != nil {
+	var all assembly
+	if _, err := msg.WriteTo(&all); err != nil { // without parts, it is the header
+		return l, fmt.Errorf("writing the header: %w", err)
+	}
+	if err := body.top(&all); err != nil {
 		return l, fmt.Errorf("writing the message: %w", err)
 	}
-	if err := checkLines(raw.Bytes()); err != nil {
+	if err := all.content().text(checkLines); err != nil {
 		return l, err
 	}
 	l = letter{
 		from: path(from), rcpt: path(rcpt),
 		fromDomain: strings.ToLower(domainOf(from)), rcptDomain: strings.ToLower(domainOf(rcpt)),
-		messageID: "<" + messageID + ">", raw: raw.Bytes(),
+		messageID: "<" + messageID + ">", content: all.content(),
 	}
 	// Bodies are transfer-encoded, so what is not ASCII is an address.
-	l.utf8 = !isASCII(l.raw) || !isASCII(l.from) || !isASCII(l.rcpt)
+	l.utf8 = !isASCII(l.from) || !isASCII(l.rcpt)
+	for _, s := range l.content {
+		l.utf8 = l.utf8 || !isASCII(s.text)
+	}
 	return l, nil
 }
 
@@ -147,40 +158,6 @@ func parseMailboxes(field string, list []string) ([]*netmail.Address, error) {
 		}
 	}
 	return addresses, nil
-}
-
-func setBody(msg *gomail.Msg, m Message) error {
-	if !utf8.ValidString(m.Text) {
-		return errors.New("text is not valid UTF-8")
-	}
-	if !utf8.ValidString(m.HTML) {
-		return errors.New("html is not valid UTF-8")
-	}
-	switch {
-	case m.HTML == "":
-		msg.SetBodyString(gomail.TypeTextPlain, m.Text)
-	case m.Text == "":
-		msg.SetBodyString(gomail.TypeTextHTML, m.HTML)
-	default: // the plainest first, the preferred last (RFC 2046 §5.1.4)
-		msg.SetBodyString(gomail.TypeTextPlain, m.Text)
-		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
-	}
-	return setFiles(msg, m)
-}
-
-// stuffed is the content of DATA less its final dot: every line that begins
-// with a dot gets another (RFC 5321 §4.5.2), and the last line is ended, in
-// what room raw has behind it.
-func stuffed(raw []byte) []byte {
-	const crlf = "\r\n"
-	out := raw
-	if bytes.HasPrefix(out, []byte(".")) || bytes.Contains(out, []byte(crlf+".")) {
-		out = bytes.TrimPrefix(bytes.ReplaceAll(append([]byte(crlf), out...), []byte(crlf+"."), []byte(crlf+"..")), []byte(crlf))
-	}
-	if !bytes.HasSuffix(out, []byte(crlf)) {
-		out = append(out, crlf...)
-	}
-	return out
 }
 
 // checkLines is the last word on what goes out: lines end in CRLF, are no

@@ -345,19 +345,20 @@ func FuzzBuild(f *testing.F) {
 			}
 			return
 		}
-		if err := checkLines(l.raw); err != nil {
-			t.Fatal(err)
+		raw := l.content.bytes()
+		if err := checkLines(raw); err != nil || int64(len(raw)) != l.content.size() {
+			t.Fatal(err, len(raw), l.content.size())
 		}
 		if strings.ContainsAny(l.from+l.rcpt+l.messageID, "\r\n\x00 ") {
 			t.Fatalf("envelope %q %q %q", l.from, l.rcpt, l.messageID)
 		}
-		head, _, _ := bytes.Cut(l.raw, []byte("\r\n\r\n"))
+		head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
 		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 			if len(bytes.TrimSpace(line)) == 0 {
 				t.Fatalf("a header line of white space:\n%s", head)
 			}
 		}
-		header, _ := parseBack(t, l.raw)
+		header, _ := parseBack(t, raw)
 		for key, values := range header {
 			if len(values) != 1 || !known(key, name) {
 				t.Fatalf("header %s: %q\n%s", key, values, head)
@@ -383,7 +384,7 @@ func TestStuffed(t *testing.T) {
 		".\r\n.\r\n..\r\na.b\r\n":   "..\r\n..\r\n...\r\na.b\r\n",
 		"a: b\r\n\r\n\r\n.\r\n\r\n": "a: b\r\n\r\n\r\n..\r\n\r\n",
 	} {
-		if got := string(stuffed([]byte(raw))); got != want {
+		if got := string(content{{text: []byte(raw)}}.stuffed().bytes()); got != want {
 			t.Errorf("%q became %q, want %q", raw, got, want)
 		}
 	}

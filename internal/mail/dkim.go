@@ -67,28 +67,27 @@ func (k Keys) of(domain string) []signingKey {
 // sign puts a signature by each of the sender's keys before the message. They
 // are of the message alone and do not cover each other, so that a verifier
 // which knows only one of two algorithms is content (RFC 8463 §3).
-func (k Keys) sign(raw []byte, fromDomain string) ([]byte, error) {
+func (k Keys) sign(c content, fromDomain string) (content, error) {
 	keys := k.of(fromDomain)
 	if len(keys) == 0 {
-		return raw, nil
+		return c, nil
 	}
 	// A header that is not there is not named: forwarders may add a Reply-To.
-	head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	head, _, _ := bytes.Cut(c[0].text, []byte("\r\n\r\n"))
 	named := slices.Concat(presentHeaders(head), oversignedHeaders)
 	var out bytes.Buffer
 	for _, key := range keys {
-		signature, err := key.sign(raw, named)
+		signature, err := key.sign(c, named)
 		if err != nil {
 			return nil, fmt.Errorf("signing for %s: %w", key.name(), err)
 		}
 		out.WriteString(signature)
 	}
-	out.Write(raw)
-	return out.Bytes(), nil
+	return slices.Concat(content{{text: out.Bytes()}}, c), nil
 }
 
 // sign returns the whole header field.
-func (k signingKey) sign(raw []byte, headers []string) (string, error) {
+func (k signingKey) sign(c content, headers []string) (string, error) {
 	// Not go-mail's signer: it signs what it has not folded, and so breaks every
 	// signature whose list of headers is longer than a line.
 	s, err := dkim.NewSigner(&dkim.SignOptions{
@@ -99,8 +98,7 @@ func (k signingKey) sign(raw []byte, headers []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = s.Write(raw)
-	if err := errors.Join(err, s.Close()); err != nil { // Close waits for the signer's goroutine
+	if err := errors.Join(c.writeTo(s), s.Close()); err != nil { // Close waits for the signer's goroutine
 		return "", err
 	}
 	return s.Signature(), nil

@@ -171,17 +171,17 @@ func TestSignaturesBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, raw := range map[string]string{
-		"body":           strings.Replace(string(l.raw), "Thanks", "Thank", 1),
-		"subject":        strings.Replace(string(l.raw), "Welcome!", "Wellcome!", 1),
-		"second subject": "Subject: You have won\r\n" + string(l.raw),
-		"second from":    "From: bank@example.net\r\n" + string(l.raw),
-		"second to":      "To: all@example.net\r\n" + string(l.raw),
+		"body":           strings.Replace(string(l.content.bytes()), "Thanks", "Thank", 1),
+		"subject":        strings.Replace(string(l.content.bytes()), "Welcome!", "Wellcome!", 1),
+		"second subject": "Subject: You have won\r\n" + string(l.content.bytes()),
+		"second from":    "From: bank@example.net\r\n" + string(l.content.bytes()),
+		"second to":      "To: all@example.net\r\n" + string(l.content.bytes()),
 	} {
 		if got := verify(t, []byte(raw), publish(keys)); len(got) != 1 || got[0].Valid {
 			t.Errorf("%s changed: %+v", name, got)
 		}
 	}
-	if got := verify(t, l.raw, publish(keys)); !got[0].Valid {
+	if got := verify(t, l.content.bytes(), publish(keys)); !got[0].Valid {
 		t.Errorf("unchanged: %+v", got)
 	}
 }
@@ -203,7 +203,7 @@ func TestOthersAreNotSigned(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		for _, s := range verify(t, l.raw, publish(keys)) {
+		for _, s := range verify(t, l.content.bytes(), publish(keys)) {
 			got += s.Domain + ":" + s.Selector
 		}
 		if got != want {

@@ -1,69 +1,70 @@
 package mail
 
 import (
-	"bytes"
 	"fmt"
 	"mime"
+	"net/textproto"
 	"strings"
 	"unicode/utf8"
-
-	gomail "github.com/wneessen/go-mail"
 )
 
-// setFiles adds the attachments: those that the HTML shows beside it in a
-// multipart/related (RFC 2387), the others around all in a multipart/mixed.
-func setFiles(msg *gomail.Msg, m Message) error {
+// filesOf are the attachments: those that the HTML shows, and the others.
+func filesOf(m Message) (inline, attached []entity, err error) {
 	shown := map[string]bool{}
 	for i, a := range m.Attachments {
 		field := fmt.Sprintf("attachments[%d]", i)
+		p, err := filePart(field, a)
 		switch {
+		case err != nil:
+			return nil, nil, err
 		case a.ContentID == "":
+			attached = append(attached, p)
+			continue
 		case !contentIDPattern.MatchString(a.ContentID):
-			return fmt.Errorf("%s.content_id must be up to 127 letters, digits and ._+@-", field)
+			return nil, nil, fmt.Errorf("%s.content_id must be up to 127 letters, digits and ._+@-", field)
 		case m.HTML == "":
-			return fmt.Errorf("%s.content_id is given, and there is no html that could name it", field)
+			return nil, nil, fmt.Errorf("%s.content_id is given, and there is no html that could name it", field)
 		case shown[a.ContentID]:
-			return fmt.Errorf("%s.content_id stands there twice", field)
+			return nil, nil, fmt.Errorf("%s.content_id stands there twice", field)
 		}
 		shown[a.ContentID] = true
-		if err := attach(msg, field, a); err != nil {
-			return err
-		}
+		inline = append(inline, p)
 	}
-	return nil
+	return inline, attached, nil
 }
 
-// attach adds a file. Its headers are written here because go-mail puts a name
-// that is not ASCII into RFC 2047 words within quotes, where none may stand
-// (RFC 2047 §5); mime writes it as RFC 2231 has it.
-func attach(msg *gomail.Msg, field string, a Attachment) error {
+// filePart makes a part of a file. A name that is not ASCII is written as RFC 2231
+// has it.
+func filePart(field string, a Attachment) (entity, error) {
 	switch {
 	case a.Name == "" || len(a.Name) > maxFileName:
-		return fmt.Errorf("%s.name must have 1 to %d bytes", field, maxFileName)
+		return entity{}, fmt.Errorf("%s.name must have 1 to %d bytes", field, maxFileName)
 	case !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, isControl) || strings.ContainsAny(a.Name, `/\`):
-		return fmt.Errorf("%s.name has a control character, a slash or a backslash, or is not UTF-8", field)
+		return entity{}, fmt.Errorf("%s.name has a control character, a slash or a backslash, or is not UTF-8", field)
 	}
 	mediaType, params, err := mime.ParseMediaType(orDefault(a.ContentType, "application/octet-stream"))
 	if err != nil || !strings.Contains(mediaType, "/") {
-		return fmt.Errorf("%s.content_type is not a media type", field)
+		return entity{}, fmt.Errorf("%s.content_type is not a media type", field)
 	}
 	if strings.HasPrefix(mediaType, "multipart/") || strings.HasPrefix(mediaType, "message/") {
 		// RFC 2045 §6.4 forbids base64 for these.
-		return fmt.Errorf("%s.content_type must not be multipart/* or message/*: attach it as application/octet-stream", field)
+		return entity{}, fmt.Errorf("%s.content_type must not be multipart/* or message/*: attach it as application/octet-stream", field)
 	}
-	contentType := mime.FormatMediaType(mediaType, params)
+	contentType := withParams(mediaType, params)
 	if contentType == "" {
-		return fmt.Errorf("%s.content_type has parameters that cannot be written", field)
+		return entity{}, fmt.Errorf("%s.content_type has parameters that cannot be written", field)
 	}
-	add, disposition := msg.AttachReader, "attachment"
+	disposition := "attachment"
 	if a.ContentID != "" {
-		add, disposition = msg.EmbedReader, "inline"
+		disposition = "inline"
 	}
-	return add(a.Name, bytes.NewReader(a.Content), func(f *gomail.File) {
-		f.Header.Set("Content-Type", contentType)
-		f.Header.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": a.Name}))
-		if a.ContentID != "" {
-			f.Header.Set("Content-ID", "<"+a.ContentID+">")
-		}
-	})
+	header := textproto.MIMEHeader{
+		"Content-Type":              {contentType},
+		"Content-Transfer-Encoding": {"base64"},
+		"Content-Disposition":       {withParams(disposition, map[string]string{"filename": a.Name})},
+	}
+	if a.ContentID != "" {
+		header["Content-ID"] = []string{"<" + a.ContentID + ">"}
+	}
+	return entity{header, func(w *assembly) error { w.file(a.Content); return nil }}, nil
 }

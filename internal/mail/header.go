@@ -39,6 +39,9 @@ func setHeaders(msg *gomail.Msg, m Message) error {
 		if err != nil {
 			return err
 		}
+		if !isASCII(value) {
+			value = encodedWords(value)
+		}
 		msg.SetGenHeader(gomail.Header(name), value)
 	}
 	if m.UnsubscribeURL == "" || seen["list-unsubscribe"] || seen["list-unsubscribe-post"] {

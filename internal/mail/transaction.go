@@ -27,7 +27,7 @@ func (s *session) transact(ctx context.Context, l letter, beforeDot func(context
 		return Receipt{}, false, err
 	}
 	text := s.client.Text
-	_, err = text.W.Write(l.wire)
+	err = l.wire.writeTo(text.W)
 	if err == nil {
 		// What fails now is still harmless; what would fail together with the
 		// dot is not.
@@ -55,14 +55,14 @@ func (s *session) envelope(l letter) ([]command, error) {
 	if l.utf8 && !s.offers("SMTPUTF8") {
 		return nil, s.provider.refuse(Permanent, opMail, "an address has letters outside ASCII before its @ and the server does not offer SMTPUTF8")
 	}
-	if limit := s.sizeLimit(); limit > 0 && int64(len(l.raw)) > limit {
-		return nil, s.provider.refuse(Permanent, opMail, "the message has %d bytes, the server takes at most %d", len(l.raw), limit)
+	if limit := s.sizeLimit(); limit > 0 && l.content.size() > limit {
+		return nil, s.provider.refuse(Permanent, opMail, "the message has %d bytes, the server takes at most %d", l.content.size(), limit)
 	}
 	from := "MAIL FROM:" + l.from
-	if s.offers("8BITMIME") {
-		from += " BODY=8BITMIME"
-	}
 	if l.utf8 { // only where needed: the next server on the way may not have it
+		if s.offers("8BITMIME") {
+			from += " BODY=8BITMIME"
+		}
 		from += " SMTPUTF8"
 	}
 	commands := make([]command, 0, 4)

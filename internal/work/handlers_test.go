@@ -233,7 +233,7 @@ func TestEmailFiles(t *testing.T) {
 	if len(mails) != 1 {
 		t.Fatalf("%d mails", len(mails))
 	}
-	for _, part := range []string{"Content-Id: <logo>", base64.StdEncoding.EncodeToString([]byte("a stored picture")), "filename=terms.txt"} {
+	for _, part := range []string{"Content-ID: <logo>", base64.StdEncoding.EncodeToString([]byte("a stored picture")), "filename=terms.txt"} {
 		if !strings.Contains(string(mails[0].Data), part) {
 			t.Errorf("the mail lacks %q:\n%s", part, mails[0].Data)
 		}
