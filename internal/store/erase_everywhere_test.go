@@ -287,10 +287,10 @@ func TestEraseEverywhere(t *testing.T) {
 				t.Errorf("it is still there: %.500q", line)
 			}
 		}
-		if _, err := m.Files().ReadFile(ctx, own.ID); job.CodeOf(err) != job.CodeNotFound {
+		if _, err := m.Files().ReadFile(ctx, own); job.CodeOf(err) != job.CodeNotFound {
 			t.Errorf("her file is still there: %v", err)
 		}
-		if content, err := m.Files().ReadFile(ctx, shared.ID); err != nil || string(content) != "Dear all" {
+		if content, err := m.Files().ReadFile(ctx, shared); err != nil || string(content) != "Dear all" {
 			t.Errorf("a file of others too is %q: %v", content, err)
 		}
 		found, err := m.Suppressions().Find(ctx, low)

@@ -138,18 +138,35 @@ func (x *tx) touchFiles(ctx context.Context, named *table) (map[string]attach.Fi
 		RETURNING files.id, files.size, files.content_type, files.owner, 0`, scan)
 }
 
+// FindFiles implements attach.Store.
+func (v Files) FindFiles(ctx context.Context, ids []string) (map[string]attach.File, error) {
+	named := columns("id text")
+	for _, id := range ids {
+		named.add(id)
+	}
+	found := map[string]attach.File{}
+	return found, v.s.askOf(ctx, "looking for files", named, `
+		SELECT id, size, content_type, owner FROM files WHERE id IN (SELECT v.id FROM {v})`,
+		func(rows *sql.Rows) error {
+			var f attach.File
+			err := rows.Scan(&f.ID, &f.Size, &f.ContentType, &f.Owner)
+			found[f.ID] = f
+			return err
+		})
+}
+
 // ReadFile implements attach.Store.
-func (v Files) ReadFile(ctx context.Context, id string) ([]byte, error) {
-	var content []byte
+func (v Files) ReadFile(ctx context.Context, f attach.File) ([]byte, error) {
+	content := make([]byte, 0, f.Size)
 	err := v.s.ask(ctx, "reading a file", `SELECT data FROM file_chunks WHERE file = ? ORDER BY n`,
 		func(rows *sql.Rows) error {
 			var data sql.RawBytes
 			err := rows.Scan(&data)
 			content = append(content, data...)
 			return err
-		}, id)
+		}, f.ID)
 	if err == nil && len(content) == 0 { // an empty one is not stored
-		err = job.Errorf(job.CodeNotFound, "there is no file %s", id)
+		err = job.Errorf(job.CodeNotFound, "there is no file %s", f.ID)
 	}
 	return content, err
 }

@@ -56,12 +56,12 @@ func TestFilesComeBack(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := s.Files().ReadFile(t.Context(), f.ID)
+			got, err := s.Files().ReadFile(t.Context(), f)
 			if err != nil || !bytes.Equal(got, content) {
 				t.Errorf("of %d bytes %d came back, %v", size, len(got), err)
 			}
 		}
-		if _, err := s.Files().ReadFile(t.Context(), strings.Repeat("0", 64)); job.CodeOf(err) != job.CodeNotFound {
+		if _, err := s.Files().ReadFile(t.Context(), attach.File{ID: strings.Repeat("0", 64)}); job.CodeOf(err) != job.CodeNotFound {
 			t.Errorf("one that is not there: %v", err)
 		}
 		rows := 0
@@ -123,7 +123,7 @@ func TestFilesOutliveTheirJobs(t *testing.T) {
 		}
 		there := func(f attach.File, want bool) {
 			t.Helper()
-			_, err := files.ReadFile(t.Context(), f.ID)
+			_, err := files.ReadFile(t.Context(), f)
 			if got := err == nil; got != want || err != nil && job.CodeOf(err) != job.CodeNotFound {
 				t.Errorf("the file of %d bytes is there: %v, %v", f.Size, got, err)
 			}

@@ -41,8 +41,10 @@ type Mail struct {
 
 // Files has what mails carry; an *attach.Keeper does.
 type Files interface {
-	// Read returns a file's content, or job.CodeNotFound.
-	Read(ctx context.Context, id string) ([]byte, error)
+	// Fetch returns the contents of files by their ids, for one mail; release has
+	// to be called when that has gone. Its error has job.CodeNotFound where one is
+	// not there, job.CodeRateLimited where other mails' files take all the room.
+	Fetch(ctx context.Context, ids []string) (files map[string][]byte, release func(), err error)
 }
 
 // Templates gives the editions that jobs are pinned to; a template.Shelf does.
@@ -84,9 +86,15 @@ func Email(m Mail) Binding {
 		}
 		msg := message(run, e)
 		msg.UnsubscribeURL = link
-		if err := addFiles(ctx, m.Files, &msg, e); err != nil {
-			return fileOutcome(ctx, err)
+		release, err := addFiles(ctx, m.Files, &msg, e)
+		if err != nil {
+			o := fileOutcome(ctx, err)
+			if o.Kind == job.OutcomeRateLimited {
+				pass.Undo()
+			}
+			return o
 		}
+		defer release()
 		receipt, err := m.Sender.Send(ctx, msg, run.PointOfNoReturn)
 		if err != nil {
 			o := mailOutcome(err)

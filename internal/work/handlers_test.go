@@ -70,15 +70,21 @@ func (s *suppressions) Find(_ context.Context, addresses ...string) (out []mail.
 // files are stored files by id; one named "away" cannot be had now.
 type files map[string]string
 
-func (f files) Read(_ context.Context, id string) ([]byte, error) {
-	content, there := f[id]
-	switch {
-	case content == "away":
-		return nil, job.Errorf(job.CodeTemporary, "the database does not answer")
-	case !there:
-		return nil, job.Errorf(job.CodeNotFound, "there is no file %s", id)
+func (f files) Fetch(_ context.Context, ids []string) (map[string][]byte, func(), error) {
+	out := map[string][]byte{}
+	for _, id := range ids {
+		content, there := f[id]
+		switch {
+		case content == "away":
+			return nil, nil, job.Errorf(job.CodeTemporary, "the database does not answer")
+		case content == "full":
+			return nil, nil, job.Errorf(job.CodeRateLimited, "no room")
+		case !there:
+			return nil, nil, job.Errorf(job.CodeNotFound, "there is no file %s", id)
+		}
+		out[id] = []byte(content)
 	}
-	return []byte(content), nil
+	return out, func() { f["released"] += "x" }, nil
 }
 
 func welcome() tasks.Email {
@@ -210,7 +216,7 @@ func TestEmailReplies(t *testing.T) {
 func TestEmailFiles(t *testing.T) {
 	id := func(c string) string { return strings.Repeat(c, 64) }
 	srv := testkit.NewSMTP(t)
-	stored := files{id("a"): "a stored picture", id("b"): "away"}
+	stored := files{id("a"): "a stored picture", id("b"): "away", id("d"): "full"}
 	m := mailOver(newSender(t, srv))
 	m.Files = stored
 	r := newRigOver(t, newStore(), done, Builtin(m)...)
@@ -219,7 +225,7 @@ func TestEmailFiles(t *testing.T) {
 		state job.State
 		code  job.Code
 	}{
-		"there": {id("a"), job.Done, ""}, "away": {id("b"), job.Waiting, job.CodeTemporary}, "gone": {id("c"), job.Failed, job.CodePermanent},
+		"there": {id("a"), job.Done, ""}, "away": {id("b"), job.Waiting, job.CodeTemporary}, "gone": {id("c"), job.Failed, job.CodePermanent}, "full": {id("d"), job.Waiting, job.CodeRateLimited},
 	} {
 		e := welcome()
 		e.Attachments = append(e.Attachments, tasks.Attachment{ID: want.id, Name: "logo.png", ContentType: "image/png", Inline: true, ContentID: "logo"})
@@ -230,8 +236,8 @@ func TestEmailFiles(t *testing.T) {
 		}
 	}
 	mails := srv.Mails()
-	if len(mails) != 1 {
-		t.Fatalf("%d mails", len(mails))
+	if len(mails) != 1 || stored["released"] != "x" {
+		t.Fatalf("%d mails, released %q", len(mails), stored["released"])
 	}
 	for _, part := range []string{"Content-ID: <logo>", base64.StdEncoding.EncodeToString([]byte("a stored picture")), "filename=terms.txt"} {
 		if !strings.Contains(string(mails[0].Data), part) {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
 )
@@ -104,8 +106,11 @@ type Store interface {
 	// long as the job has its payload.
 	UseFiles(ctx context.Context, uses []Use) (map[string]File, error)
 
-	// ReadFile returns a file's content, or CodeNotFound.
-	ReadFile(ctx context.Context, id string) ([]byte, error)
+	// FindFiles returns those of the files that are there, by id.
+	FindFiles(ctx context.Context, ids []string) (map[string]File, error)
+
+	// ReadFile returns the content of a file that was found, or CodeNotFound.
+	ReadFile(ctx context.Context, f File) ([]byte, error)
 
 	// PruneFiles forgets uses by jobs that have no payload any more and deletes
 	// files that nothing uses, at most limit of each, where both are older than
@@ -117,10 +122,13 @@ type Store interface {
 type Keeper struct {
 	store Store
 	max   Size
+	room  *semaphore.Weighted // for files that are being sent, in bytes
 }
 
 // NewKeeper makes a Keeper of a valid configuration.
-func NewKeeper(s Store, c Config) *Keeper { return &Keeper{store: s, max: c.MaxFile} }
+func NewKeeper(s Store, c Config) *Keeper {
+	return &Keeper{store: s, max: c.MaxFile, room: semaphore.NewWeighted(maxHeld)}
+}
 
 // MaxFile is the largest file that Put takes.
 func (k *Keeper) MaxFile() Size { return k.max }
@@ -145,15 +153,6 @@ func (k *Keeper) Put(ctx context.Context, owner, contentType string, content []b
 	}
 	f := File{ID: idOf(content), Size: int64(len(content)), ContentType: contentType, Owner: owner}
 	return f, k.store.PutFile(ctx, f, content, "")
-}
-
-// Read returns a stored file's content, or CodeNotFound.
-func (k *Keeper) Read(ctx context.Context, id string) ([]byte, error) {
-	content, err := k.store.ReadFile(ctx, id)
-	if err == nil && idOf(content) != id {
-		err = job.Errorf(job.CodeInternal, "the stored file %s is damaged", id)
-	}
-	return content, err
 }
 
 func idOf(content []byte) string {

@@ -3,12 +3,15 @@ package attach_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -84,8 +87,13 @@ func TestAdmission(t *testing.T) {
 	if d.ID == "" || d.Content != nil || d.ContentType != "text/plain" || e.ID != d.ID {
 		t.Errorf("large files stayed: %+v %+v", d, e)
 	}
-	if got, err := k.Read(t.Context(), d.ID); err != nil || !bytes.Equal(got, large) {
-		t.Errorf("%d bytes come back, %v", len(got), err)
+	got, release, err := k.Fetch(t.Context(), []string{d.ID, stored.ID, d.ID})
+	if err != nil || !bytes.Equal(got[d.ID], large) || string(got[stored.ID]) != "stored before" || len(got) != 2 {
+		t.Fatalf("%d files come back, %v", len(got), err)
+	}
+	release()
+	if _, _, err := k.Fetch(t.Context(), []string{d.ID, strings.Repeat("0", 64)}); job.CodeOf(err) != job.CodeNotFound {
+		t.Errorf("with one that was never stored: %v", err)
 	}
 	if got := fields(all[3].Err); !slices.Equal(got, []string{"attachments[1].id"}) {
 		t.Errorf("one that was never stored: %v", all[3].Err)
@@ -121,6 +129,65 @@ func TestSizes(t *testing.T) {
 	if got := fields(all[2].Err); !slices.Equal(got, []string{"attachments[1].content"}) {
 		t.Errorf("one that is too large: %v", all[2].Err)
 	}
+}
+
+// large is a store of one file of 25 MiB, and says when it is read.
+type large struct {
+	attach.Store
+	id    string
+	reads chan struct{}
+}
+
+func (l large) FindFiles(context.Context, []string) (map[string]attach.File, error) {
+	return map[string]attach.File{l.id: {ID: l.id, Size: int64(attach.MaxTotal)}}, nil
+}
+
+func (l large) ReadFile(context.Context, attach.File) ([]byte, error) {
+	l.reads <- struct{}{}
+	return make([]byte, attach.MaxTotal), nil
+}
+
+// TestRoom: only as many large files are in memory as there is room for. Others
+// wait, and are told so when that takes too long.
+func TestRoom(t *testing.T) {
+	sum := sha256.Sum256(make([]byte, attach.MaxTotal))
+	synctest.Test(t, func(t *testing.T) {
+		l := large{id: hex.EncodeToString(sum[:]), reads: make(chan struct{}, 9)}
+		k := attach.NewKeeper(l, attach.Config{MaxFile: attach.MaxTotal})
+		_, one, err := k.Fetch(t.Context(), []string{l.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, two, err := k.Fetch(t.Context(), []string{l.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := k.Fetch(t.Context(), []string{l.id}); job.CodeOf(err) != job.CodeRateLimited {
+			t.Errorf("a third is answered with %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := k.Fetch(ctx, []string{l.id}); !errors.Is(err, context.Canceled) {
+			t.Errorf("one that is not wanted any more is answered with %v", err)
+		}
+		third := make(chan error)
+		go func() {
+			_, release, err := k.Fetch(t.Context(), []string{l.id})
+			if err == nil {
+				release()
+			}
+			third <- err
+		}()
+		synctest.Wait()
+		if n := len(l.reads); n != 2 {
+			t.Errorf("%d were read", n)
+		}
+		one()
+		if err := <-third; err != nil {
+			t.Errorf("once there is room: %v", err)
+		}
+		two()
+	})
 }
 
 // asFields is the fields of an error with a code.
