@@ -62,7 +62,7 @@ var may = map[string][]string{
 	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
 	"internal/mail/feedback":    {"internal/mail"},
 	// A server that takes one kind of mail: what it does with it is given to it.
-	"internal/mail/bounce": {"internal/mail", "internal/mail/feedback", "internal/smtpserver", "tasks"},
+	"internal/mail/bounce": {"internal/limit", "internal/mail", "internal/mail/feedback", "internal/smtpserver", "tasks"},
 	// It is what decides about a job's template when the job is accepted, and
 	// says what is wrong in the words of the payload.
 	"internal/mail/template": {"internal/job", "tasks"},

@@ -31,7 +31,7 @@ func (a *App) openBounces(ctx context.Context) error {
 		Store: func(ctx context.Context, key string, f tasks.Feedback) error {
 			return httpapi.StoreFeedback(ctx, a.jobs, "feedback:smtp", key, f)
 		},
-		Log: a.log, Metrics: a.reg,
+		Limiter: a.limiter, Log: a.log, Metrics: a.reg,
 	})
 	a.health.Add("bounces", telemetry.Degraded, a.bounces.Check)
 	return nil

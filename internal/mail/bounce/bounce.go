@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/smtpserver"
 	"github.com/postrider/postrider/tasks"
@@ -50,6 +51,10 @@ const (
 	storeLimit = 20 * time.Second
 )
 
+// perMail is how often one of our mails may come back. Its recipient knows its
+// return path, and must not be able to fill the database by it.
+var perMail = limit.Rate{N: 50, Per: time.Hour}
+
 // Store keeps what a mail tells, durably; what comes again under the same key is
 // kept once.
 type Store func(ctx context.Context, key string, f tasks.Feedback) error
@@ -58,6 +63,7 @@ type Store func(ctx context.Context, key string, f tasks.Feedback) error
 type Options struct {
 	Reader  feedback.Reader // with the return paths
 	Store   Store
+	Limiter *limit.Limiter
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -67,6 +73,7 @@ type Listener struct {
 	*smtpserver.Server
 	read    feedback.Reader
 	store   Store
+	limiter *limit.Limiter
 	log     *slog.Logger
 	metrics metrics
 
@@ -76,7 +83,7 @@ type Listener struct {
 
 // New makes a Listener.
 func New(o Options) *Listener {
-	l := &Listener{read: o.Reader, store: o.Store, log: o.Log.With("component", "bounce")}
+	l := &Listener{read: o.Reader, store: o.Store, limiter: o.Limiter, log: o.Log.With("component", "bounce")}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.Server = smtpserver.New(smtpserver.Options{
 		Name: "bounces", Domain: o.Reader.Returns.Domain(), Session: func() smtp.Session { return &session{in: l} },

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/testkit"
@@ -73,7 +74,8 @@ func start(t *testing.T) *rig {
 		t: t, shelf: &shelf{stored: map[string]tasks.Feedback{}}, reg: prometheus.NewRegistry(),
 		returns: mail.NewReturnPaths(mail.Config{BounceDomain: "bounces.example.com", Secret: "0123456789abcdef0123456789abcdef"}),
 	}
-	r.Listener = New(Options{Reader: feedback.Reader{Returns: r.returns}, Store: r.shelf.store, Log: testkit.Logger(t), Metrics: r.reg})
+	rdb := testkit.Redis(t).Client()
+	r.Listener = New(Options{Limiter: limit.New(rdb, testkit.Logger(t)), Reader: feedback.Reader{Returns: r.returns}, Store: r.shelf.store, Log: testkit.Logger(t), Metrics: r.reg})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +211,27 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	if r.shelf.calls != 0 {
 		t.Error("something was stored")
+	}
+}
+
+// Who was sent a mail knows its return path. It takes so many mails, which says
+// nothing about another's.
+func TestOneMailComesBackSoOften(t *testing.T) {
+	r := start(t)
+	path := r.returns.Of(testID)
+	taken := 0
+	for ; taken < 20*perMail.N; taken++ { // a Redis that is slow to answer lets more pass
+		if err := r.send("", dsn(failed+fmt.Sprintf("X-No: %d\n", taken)), path); says(err, 450, "4.7.1") {
+			break
+		} else if err != nil {
+			t.Fatalf("mail %d: %v", taken, err)
+		}
+	}
+	if n := r.count("refused", "rate"); n != 1 || taken < perMail.N || len(r.shelf.all()) != taken {
+		t.Errorf("%d are taken, %v refused, %d stored", taken, n, len(r.shelf.all()))
+	}
+	if err := r.send("", dsn(failed), r.returns.Of(strings.Replace(testID, "1920", "1921", 1))); err != nil {
+		t.Errorf("another mail: %v", err)
 	}
 }
 

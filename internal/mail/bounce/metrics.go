@@ -11,6 +11,7 @@ import (
 const (
 	refusedConnection = "connections" // there are maxConns
 	refusedRecipient  = "recipient"   // it is no return path of ours
+	refusedRate       = "rate"        // one mail comes back too often
 	refusedSize       = "size"
 	refusedBroken     = "broken" // its content did not come to its end
 	refusedStore      = "store"  // the database did not answer
@@ -43,7 +44,7 @@ func newMetrics(reg prometheus.Registerer, conns func() int) metrics {
 	for _, kind := range []string{"report", "other"} {
 		m.received.WithLabelValues(kind)
 	}
-	for _, reason := range []string{refusedConnection, refusedRecipient, refusedSize, refusedBroken, refusedStore} {
+	for _, reason := range []string{refusedConnection, refusedRecipient, refusedRate, refusedSize, refusedBroken, refusedStore} {
 		m.refused.WithLabelValues(reason)
 	}
 	return m

@@ -17,6 +17,7 @@ import (
 // The replies to what is not taken. They tell a stranger nothing but that.
 var (
 	errRecipient = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "There is no such mailbox here"}
+	errOften     = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "Too many mails to this mailbox, come again later"}
 	errStore     = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "It cannot be stored now, come again later"}
 )
 
@@ -32,13 +33,20 @@ func (s *session) Mail(string, *smtp.MailOptions) error { return nil }
 
 // Rcpt implements smtp.Session.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if _, ours := s.in.read.Returns.MessageID(to); !ours {
+	id, ours := s.in.read.Returns.MessageID(to)
+	if !ours {
 		s.in.metrics.refuse(refusedRecipient)
 		return errRecipient
 	}
-	if to = strings.ToLower(to); !slices.Contains(s.to, to) {
-		s.to = append(s.to, to)
+	if to = strings.ToLower(to); slices.Contains(s.to, to) {
+		return nil
 	}
+	got, err := s.in.limiter.Allow(s.in.ctx, "bounce:"+id, perMail, 1)
+	if err != nil || !got.Allowed { // it errs when the process stops
+		s.in.metrics.refuse(refusedRate)
+		return errOften
+	}
+	s.to = append(s.to, to)
 	return nil
 }
 
@@ -76,8 +84,10 @@ func (s *session) Data(r io.Reader) error {
 func (l *Listener) keep(to string, head []byte) error {
 	ctx, cancel := context.WithTimeoutCause(l.ctx, storeLimit, errors.New("the database did not answer in time"))
 	defer cancel()
-	sum := sha256.Sum256(append([]byte(to+"\x00"), head...))
-	return l.store(ctx, hex.EncodeToString(sum[:]), tasks.Feedback{Provider: tasks.FeedbackMessage, Message: head, Rcpt: to})
+	sum := sha256.New()
+	_, _ = io.WriteString(sum, to+"\x00") // a hash never errs
+	_, _ = sum.Write(head)
+	return l.store(ctx, hex.EncodeToString(sum.Sum(nil)), tasks.Feedback{Provider: tasks.FeedbackMessage, Message: head, Rcpt: to})
 }
 
 // Reset implements smtp.Session.
