@@ -24,7 +24,14 @@ func scanMail(rows *sql.Rows, more ...any) (m delivery.Mail, err error) {
 
 // Search implements delivery.Store.
 func (s *Store) Search(ctx context.Context, q delivery.Query) ([]delivery.Mail, error) {
-	text, args, err := searchText(q)
+	frequent := false
+	if q.Subject != "" && len(q.Recipients) == 0 {
+		var err error
+		if frequent, err = s.frequent(ctx, q.Subject); err != nil {
+			return nil, err
+		}
+	}
+	text, args, err := searchText(q, frequent)
 	if err != nil {
 		return nil, err
 	}
@@ -37,10 +44,34 @@ func (s *Store) Search(ctx context.Context, q delivery.Query) ([]delivery.Mail, 
 	return out, err
 }
 
+// mostSorted is how many mails of a subject are sorted to find the newest. Where
+// there are more it is quicker to look at the newest of all mails until a page has
+// the subject.
+const mostSorted = 5000
+
+// frequent reports whether more mails than that have a subject which begins so.
+func (s *Store) frequent(ctx context.Context, subject string) (bool, error) {
+	n := 0
+	key, end := subjectSpan(subject)
+	err := s.ask(ctx, "counting mails of a subject", `
+		SELECT count(*) FROM (SELECT 1 FROM mails WHERE subject_key >= ? AND subject_key < ? AND subject_key <> '' LIMIT ?) AS found`,
+		func(rows *sql.Rows) error { return rows.Scan(&n) }, key, end, mostSorted+1)
+	return n > mostSorted, err
+}
+
+// subjectSpan is from where up to where the keys are of subjects that begin so. In
+// the order of bytes nothing of the kind is behind it with the last character that
+// there is.
+func subjectSpan(subject string) (from, to string) {
+	key := subjectKey(subject)
+	return key, key + "\U0010FFFF"
+}
+
 // searchText writes a query as SQL: first the ids of one page, by an index that
 // has them in their order or holds few, and only then the rows. Ids are in the
-// order of time, so that a span of time is one of ids.
-func searchText(q delivery.Query) (text string, args []any, err error) {
+// order of time, so that a span of time is one of ids. The subject's index is of
+// use where that is not frequent.
+func searchText(q delivery.Query, frequent bool) (text string, args []any, err error) {
 	var where []string
 	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
 	from, id := "mails", "mails.job_id"
@@ -72,9 +103,12 @@ func searchText(q delivery.Query) (text string, args []any, err error) {
 	var mail []string // conditions on what describes a mail
 	ofMails := func(cond string, v ...any) { mail, args = append(mail, cond), append(args, v...) }
 	if q.Subject != "" {
-		// In the order of bytes nothing that begins so is behind it with the last character there is.
-		key := subjectKey(q.Subject)
-		ofMails("mails.subject_key >= ? AND mails.subject_key < ? AND mails.subject_key <> ''", key, key+"\U0010FFFF")
+		from, to := subjectSpan(q.Subject)
+		if frequent { // an expression has no index
+			ofMails("COALESCE(mails.subject_key, '') >= ? AND COALESCE(mails.subject_key, '') < ?", from, to)
+		} else {
+			ofMails("mails.subject_key >= ? AND mails.subject_key < ? AND mails.subject_key <> ''", from, to)
+		}
 	}
 	if q.Template != "" {
 		ofMails("mails.template = ? AND mails.template <> ''", clean(q.Template))

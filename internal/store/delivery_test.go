@@ -177,16 +177,34 @@ func TestSearchesGoByIndexes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		ann, since := []string{"user17@example.com"}, time.UnixMilli(0)
+		someday := delivery.Query{Since: since, Until: since.Add(24 * time.Hour)}
+		on := func(q delivery.Query) delivery.Query { q.Since, q.Until = someday.Since, someday.Until; return q }
+		deep := func(q delivery.Query) delivery.Query { q.Before = "00000000-0000-0000-0000-000000002000"; return q }
 		for name, c := range map[string]struct {
 			q    delivery.Query
 			want string
 		}{
-			"recipient":           {delivery.Query{Recipients: []string{"user17@example.com"}}, "jobs_recipient"},
-			"recipient and state": {delivery.Query{Recipients: []string{"user17@example.com"}, Status: "failed"}, "jobs_recipient"},
-			"subject":             {delivery.Query{Subject: "number 1234"}, "mails_subject"},
-			"template":            {delivery.Query{Template: "t17"}, "mails_template"},
-			"failed":              {delivery.Query{Status: "failed"}, "jobs_troubled"},
-			"all":                 {delivery.Query{}, "mails"},
+			"recipient":              {delivery.Query{Recipients: ann}, "jobs_recipient"},
+			"recipient, deep":        {deep(delivery.Query{Recipients: ann}), "jobs_recipient"},
+			"recipient in two forms": {delivery.Query{Recipients: append(ann, "user18@example.com")}, "jobs_recipient"},
+			"recipient and state":    {delivery.Query{Recipients: ann, Status: "failed"}, "jobs_recipient"},
+			"recipient and subject":  {delivery.Query{Recipients: ann, Subject: "number"}, "jobs_recipient"},
+			"recipient and template": {delivery.Query{Recipients: ann, Template: "t17"}, "jobs_recipient"},
+			"recipient and day":      {on(delivery.Query{Recipients: ann}), "jobs_recipient"},
+			"subject":                {delivery.Query{Subject: "number 1234"}, "mails_subject"},
+			"subject of most":        {delivery.Query{Subject: "number"}, "mails"},
+			"subject of most, deep":  {deep(delivery.Query{Subject: "number"}), "mails"},
+			"template":               {delivery.Query{Template: "t17"}, "mails_template"},
+			"template, deep":         {deep(delivery.Query{Template: "t17"}), "mails_template"},
+			"category":               {delivery.Query{Category: "c17"}, "mails_category_job"},
+			"category, deep":         {deep(delivery.Query{Category: "c17"}), "mails_category_job"},
+			"failed":                 {delivery.Query{Status: "failed"}, "jobs_troubled"},
+			"failed, deep":           {deep(delivery.Query{Status: "failed"}), "jobs_troubled"},
+			"failed, of a day":       {on(delivery.Query{Status: "failed"}), "jobs"},
+			"done, of a day":         {on(delivery.Query{Status: "done"}), "mails"},
+			"all":                    {delivery.Query{}, "mails"},
+			"all, deep":              {deep(delivery.Query{}), "mails"},
 		} {
 			c.q.Limit = 50
 			plan, err := m.ExplainSearch(t.Context(), c.q)

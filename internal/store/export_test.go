@@ -16,7 +16,11 @@ func (s *Store) ClaimsWaiting() int { return len(s.claims.in) }
 
 // ExplainSearch is the plan of a search, a line a step.
 func (s *Store) ExplainSearch(ctx context.Context, q delivery.Query) (string, error) {
-	text, args, err := searchText(q)
+	frequent, err := s.frequent(ctx, q.Subject)
+	if err != nil {
+		return "", err
+	}
+	text, args, err := searchText(q, q.Subject != "" && frequent)
 	if err != nil {
 		return "", err
 	}

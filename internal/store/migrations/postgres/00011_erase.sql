@@ -13,7 +13,11 @@ CREATE INDEX file_uses_age ON file_uses (at);
 -- Whose files an erasure may delete.
 CREATE INDEX file_uses_job ON file_uses (job_id);
 
+-- A category's mails, the newest first, however many they are.
+CREATE INDEX mails_category_job ON mails (category, job_id) WHERE category <> '';
+
 -- +goose Down
+DROP INDEX mails_category_job;
 DROP INDEX file_uses_job;
 DROP INDEX file_uses_age;
 DROP TABLE secrets;
