@@ -93,7 +93,7 @@ func onSQLite(ctx context.Context, out io.Writer, jobs, rounds int) (note string
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "postrider.db")
-	return measure(ctx, out, database{"SQLite", "sqlite:" + path, "sqlite", "file:" + path + "?_pragma=synchronous(OFF)"}, jobs, rounds)
+	return measure(ctx, out, database{"SQLite", "sqlite:" + path, "sqlite", "file:" + path + "?_pragma=synchronous(OFF)&_pragma=cache_size(-262144)"}, jobs, rounds)
 }
 
 // database is one to be measured.
