@@ -13,6 +13,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/mail"
 )
 
 // pages are the templates; each page fills the layout's body.
@@ -23,7 +24,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', -1, 64) + " %" },
 	"brief":   func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(span(d), " 0 s"), " 0 min") },
 	"entry":   entryName,
-	"erased":  func(address string) bool { return strings.HasPrefix(address, "sha256:") },
+	"erased":  func(address string) bool { return strings.HasPrefix(address, mail.ErasedPrefix) },
 	"short":   func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
 }).ParseFS(embedded, "assets/*.html"))
 
