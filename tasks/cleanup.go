@@ -3,9 +3,9 @@ package tasks
 import "time"
 
 // MaintenanceCleanup deletes what has had its time, in small batches: jobs past
-// their retention, notifications in inboxes that nothing comes to any more,
-// tasks that asynq has archived. It runs by the timetable; a run that is not
-// done within its share of a worker's time comes back.
+// their retention, notifications that are old, tasks that asynq has archived. It
+// runs by the timetable; a run that is not done within its share of a worker's
+// time comes back.
 var MaintenanceCleanup = Define[Cleanup](Type{
 	Name:        "maintenance:cleanup",
 	Queue:       "maintenance",
@@ -16,8 +16,7 @@ var MaintenanceCleanup = Define[Cleanup](Type{
 
 // Cleanup is the payload of MaintenanceCleanup.
 type Cleanup struct {
-	// InboxDays is after how many days without a new notification an inbox is
-	// emptied, 1 to 3,650; 180 when 0.
+	// InboxDays is how many days a notification is kept, 1 to 3,650; 180 when 0.
 	InboxDays int `json:"inbox_days,omitempty"`
 	// ArchiveDays is how many days an archived task is kept, 1 to 89, since
 	// asynq itself deletes them after 90; 7 when 0.
@@ -42,8 +41,8 @@ func (c *Cleanup) Validate() error {
 	return bad.OrNil()
 }
 
-// InboxIdle is InboxDays as a duration.
-func (c *Cleanup) InboxIdle() time.Duration { return days(c.InboxDays) }
+// InboxKeep is InboxDays as a duration.
+func (c *Cleanup) InboxKeep() time.Duration { return days(c.InboxDays) }
 
 // ArchiveKeep is ArchiveDays as a duration.
 func (c *Cleanup) ArchiveKeep() time.Duration { return days(c.ArchiveDays) }

@@ -27,7 +27,7 @@ func ExampleEmailReminder() {
 
 func ExampleMaintenanceCleanup() {
 	c, err := tasks.MaintenanceCleanup.Decode([]byte(`{"inbox_days": 30}`))
-	fmt.Println(c.InboxIdle(), c.ArchiveKeep(), err)
+	fmt.Println(c.InboxKeep(), c.ArchiveKeep(), err)
 
 	_, err = tasks.MaintenanceCleanup.Decode([]byte(`{"archive_days": 90}`))
 	fmt.Println(err)

@@ -4,12 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -259,16 +257,7 @@ func histories(t *testing.T, n int) {
 	if os.Getenv("POSTRIDER_TEST_ALL") != "" {
 		n *= 20
 	}
-	for name, value := range map[string]int{"rapid.checks": n, "rapid.steps": 20} {
-		f := flag.Lookup(name)
-		if f == nil || f.Value.String() != f.DefValue {
-			continue
-		}
-		if err := flag.Set(name, strconv.Itoa(value)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = flag.Set(name, f.DefValue) })
-	}
+	testkit.Rapid(t, n, 20)
 }
 
 // TestDigestProperty: of whatever is gathered, and whoever sends it, dies, and

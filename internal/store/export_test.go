@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -24,16 +25,33 @@ func (s *Store) ExplainSearch(ctx context.Context, q delivery.Query) (string, er
 	if err != nil {
 		return "", err
 	}
-	return s.explain(ctx, text, args...)
+	return s.explain(ctx, nil, text, args...)
 }
 
-func (s *Store) explain(ctx context.Context, text string, args ...any) (string, error) {
+// ExplainState is the plan of inbox.Store.State's counts.
+func (s *Store) ExplainState(ctx context.Context, v inbox.Viewer) (string, error) {
+	return s.explain(ctx, streamsOf(v), stateText)
+}
+
+// ExplainPage is the plan of inbox.Store.Page.
+func (s *Store) ExplainPage(ctx context.Context, q inbox.PageQuery) (plan string, err error) {
+	for _, part := range pageParts(q) {
+		more, err := s.explain(ctx, nil, part.text, append(part.args, q.Limit)...)
+		if err != nil {
+			return "", err
+		}
+		plan += more
+	}
+	return plan, nil
+}
+
+func (s *Store) explain(ctx context.Context, t *table, text string, args ...any) (string, error) {
 	how := "EXPLAIN QUERY PLAN "
 	if s.postgres {
 		how = "EXPLAIN "
 	}
 	var plan strings.Builder
-	err := s.ask(ctx, "explaining", how+text, func(rows *sql.Rows) error {
+	err := s.askOf(ctx, "explaining", t, how+text, func(rows *sql.Rows) error {
 		var id, parent, unused int
 		var line string
 		into := []any{&line}

@@ -8,12 +8,11 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/store"
-	"github.com/postrider/postrider/tasks"
 )
 
-// Notifications go from streams that nothing comes to any more, and from no
-// others; a stream that wakes up goes on counting.
-func TestPruneInactive(t *testing.T) {
+// What is old goes from every stream, and what was marked of it; a stream that
+// is emptied goes on counting.
+func TestPruneOld(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {
 		clock := jobtest.NewClock()
 		s := open(t, url, store.Options{Clock: clock.Now})
@@ -21,18 +20,11 @@ func TestPruneInactive(t *testing.T) {
 		put := func(stream string, n int) {
 			t.Helper()
 			for range n {
-				id := job.NewID()
-				_, err := s.Accept(ctx, job.Request{Base: id, Jobs: []job.New{{ID: id, Type: "test", Queue: "default", Payload: []byte("{}"), MaxAttempts: 1, OnAmbiguous: "resend"}}})
+				got, _, err := s.Post(ctx, inbox.Notification{ID: job.NewID(), Stream: stream, Type: "info", Message: "hello"})
 				if err != nil {
 					t.Fatal(err)
 				}
-				c, err := s.Claim(ctx, job.Claim{ID: id, Token: string(id), Worker: "w", Lease: time.Minute})
-				if err != nil || c.Verdict != job.Granted {
-					t.Fatal(c.Verdict, err)
-				}
-				o := job.Succeeded("")
-				o.Effects = []job.Effect{inbox.Notification{ID: id, Stream: stream, Type: "info", Message: "hello"}}
-				if _, err := s.Settle(ctx, job.Plan(&c.Job, tasks.DefaultBackoff, o)); err != nil {
+				if _, _, err := s.Mark(ctx, inbox.Viewer{User: stream[len("user:"):]}, got.ID, inbox.Archived); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -49,12 +41,12 @@ func TestPruneInactive(t *testing.T) {
 		put("user:a", 1)
 		put("user:old", 4)
 		clock.Advance(30 * 24 * time.Hour)
-		put("user:a", 1) // which keeps its old one too
+		put("user:a", 2)
 		put("user:new", 1)
 
 		after, total, calls := "", 0, 0
 		for {
-			n, next, err := s.PruneInactive(ctx, 7*24*time.Hour, after, 2)
+			n, next, err := s.PruneOld(ctx, 7*24*time.Hour, after, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,8 +55,12 @@ func TestPruneInactive(t *testing.T) {
 				break
 			}
 		}
-		if total != 9 || calls != 5 || count("user:Old")+count("user:old") != 0 || count("user:a") != 2 || count("user:new") != 1 {
+		if total != 10 || calls != 6 || count("user:Old")+count("user:old") != 0 || count("user:a") != 2 || count("user:new") != 1 {
 			t.Errorf("%d pruned in %d calls", total, calls)
+		}
+		var marked int
+		if err := raw(t, url).QueryRow("SELECT count(*) FROM inbox_exceptions").Scan(&marked); err != nil || marked != 3 {
+			t.Errorf("%d marks are left (%v), want 3", marked, err)
 		}
 		put("user:old", 1)
 		if all, err := s.After(ctx, "user:old", 0, 10); err != nil || len(all) != 1 || all[0].Seq != 5 {

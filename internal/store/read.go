@@ -58,17 +58,9 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 func (s *Store) After(ctx context.Context, stream string, seq int64, limit int) ([]inbox.Notification, error) {
 	var out []inbox.Notification
 	err := s.ask(ctx, "reading a stream", `
-		SELECT id, stream, seq, type, message, data, created_at FROM notifications
-		WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?`,
+		SELECT `+noteColumns+` FROM notifications AS n WHERE n.stream = ? AND n.seq > ? ORDER BY n.seq LIMIT ?`,
 		func(rows *sql.Rows) error {
-			var n inbox.Notification
-			var data sql.NullString
-			var at int64
-			err := rows.Scan(&n.ID, &n.Stream, &n.Seq, &n.Type, &n.Message, &data, &at)
-			if data.Valid {
-				n.Data = []byte(data.String)
-			}
-			n.CreatedAt = fromMS(at)
+			n, err := scanNote(rows)
 			out = append(out, n)
 			return err
 		}, stream, seq, limit)

@@ -158,8 +158,12 @@ func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 		}
 	}
 	if len(notes) > 0 {
-		if err := x.insertNotifications(ctx, notes); err != nil {
+		written, err := x.insertNotifications(ctx, notes)
+		if err != nil {
 			return err
+		}
+		if written < len(notes) {
+			return job.Errorf(job.CodeInternal, "a notification has the id of a job that has not made it")
 		}
 	}
 	if len(suppressions) > 0 {
@@ -171,48 +175,4 @@ func (x *tx) insertEffects(ctx context.Context, effects []effect) error {
 		return x.insertItems(ctx, items)
 	}
 	return nil
-}
-
-// insertNotifications takes the next numbers of each stream, in the order of
-// the streams' names so that two transactions cannot wait for each other, and
-// writes the notifications under them.
-func (x *tx) insertNotifications(ctx context.Context, notes []inbox.Notification) error {
-	slices.SortStableFunc(notes, func(a, b inbox.Notification) int { return strings.Compare(a.Stream, b.Stream) })
-	streams := columns("name text, n bigint")
-	count := map[string]int64{}
-	for _, n := range notes {
-		count[n.Stream]++
-	}
-	for i, n := range notes {
-		if i == 0 || notes[i-1].Stream != n.Stream {
-			streams.add(n.Stream, count[n.Stream])
-		}
-	}
-	next := map[string]int64{}
-	err := x.rows(ctx, streams, `
-		INSERT INTO streams (name, last_seq) SELECT v.name, v.n FROM {v} WHERE true
-		ON CONFLICT (name) DO UPDATE SET last_seq = streams.last_seq + excluded.last_seq
-		RETURNING name, last_seq`,
-		func(rows *sql.Rows) error {
-			var name string
-			var last int64
-			err := rows.Scan(&name, &last)
-			next[name] = last - count[name] + 1
-			return err
-		})
-	if err != nil {
-		return err
-	}
-	t := columns("stream text, seq bigint, id uuid, type text, message text, data text, created_at bigint")
-	for _, n := range notes {
-		var data any
-		if n.Data != nil {
-			data = clean(string(n.Data))
-		}
-		t.add(n.Stream, next[n.Stream], string(n.ID), n.Type, clean(n.Message), data, ms(n.CreatedAt))
-		next[n.Stream]++
-	}
-	return x.exec(ctx, t, `
-		INSERT INTO notifications (stream, seq, id, type, message, data, created_at)
-		SELECT v.stream, v.seq, v.id, v.type, v.message, v.data, v.created_at FROM {v}`)
 }

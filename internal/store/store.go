@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -61,8 +62,12 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Options are what tests change; the zero value is for use.
+// Options are what tests change, but for Notified; the zero value is for use.
 type Options struct {
+	// Notified is told of the notifications that a transaction has written, once
+	// it is known to be committed. It must not block, nor keep or change what it is
+	// given. What was committed without anybody knowing it is not told of.
+	Notified func([]inbox.Notification)
 	// Clock stands in for the database's clock.
 	Clock func() time.Time
 	// Fault is asked at the points "begin", "commit" (before it) and
@@ -74,7 +79,7 @@ type Options struct {
 	RepeatFor time.Duration
 }
 
-// Store implements job.Store and inbox.Reader.
+// Store implements job.Store and inbox.Store.
 type Store struct {
 	dialect
 	opts  Options
@@ -89,6 +94,7 @@ type Store struct {
 	claims    *group[job.Claim, job.Claimed]
 	noReturns *group[job.RunRef, struct{}]
 	settles   *group[job.Settlement, job.Settled]
+	posts     *group[inbox.Notification, posted]
 	groups    sync.WaitGroup
 	stop      chan struct{}   // closed when Close begins
 	ended     chan struct{}   // closed when no committer runs any more
@@ -161,6 +167,8 @@ func (s *Store) startGroups() {
 	s.settles = newGroup(s, "settle", s.commitSettles)
 	s.settles.alone, s.settles.db = s.settleAlone, s.byID
 	s.settles.key = func(x job.Settlement) string { return string(x.ID) }
+	s.posts = newGroup(s, "post", s.commitPosts)
+	s.posts.key = func(n inbox.Notification) string { return string(n.ID) }
 }
 
 // Close ends the committers, after what they were handed or after RepeatFor,

@@ -22,10 +22,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // databases are what every test of the store runs on.
 var databases = []struct {
 	name string
-	url  func(t *testing.T) string
+	url  func(t testing.TB) string
 }{
-	{"sqlite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "postrider.db") }},
-	{"postgres", func(t *testing.T) string { return testkit.Postgres(t) }},
+	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "postrider.db") }},
+	{"postgres", func(t testing.TB) string { return testkit.Postgres(t) }},
 }
 
 func onEach(t *testing.T, f func(t *testing.T, url string)) {
@@ -34,7 +34,7 @@ func onEach(t *testing.T, f func(t *testing.T, url string)) {
 	}
 }
 
-func open(t *testing.T, url string, o store.Options) *store.Store {
+func open(t testing.TB, url string, o store.Options) *store.Store {
 	t.Helper()
 	s, err := store.Open(context.Background(), store.Config{URL: url, AutoMigrate: true}, testkit.Logger(t), o)
 	if err != nil {
@@ -69,7 +69,7 @@ func opener(url string) jobtest.Open {
 const slowRepeatFor = time.Minute
 
 // raw opens a database beside the store until the test ends.
-func raw(t *testing.T, url string) *sql.DB {
+func raw(t testing.TB, url string) *sql.DB {
 	t.Helper()
 	driver, source := "pgx", url
 	if path, lite := strings.CutPrefix(url, "sqlite:"); lite {

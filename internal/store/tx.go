@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -24,6 +25,8 @@ type tx struct {
 	s     *Store
 	now   string
 	until time.Time // no statement waits longer
+	// notified are the notifications that it has written.
+	notified []inbox.Notification
 }
 
 // querier is an sql.Tx, or an sql.DB.
@@ -108,7 +111,8 @@ func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error
 	}
 	defer func() { _ = t.Rollback() }() // after a commit it does nothing
 	until, _ := ctx.Deadline()
-	if err := f(&tx{querier: t, s: s, now: s.now(), until: until}); err != nil {
+	x := &tx{querier: t, s: s, now: s.now(), until: until}
+	if err := f(x); err != nil {
 		return err
 	}
 	if err := s.fault(op, "commit"); err != nil {
@@ -117,7 +121,13 @@ func (s *Store) attempt(ctx context.Context, op string, f func(*tx) error) error
 	if err := t.Commit(); err != nil {
 		return err
 	}
-	return s.fault(op, "committed")
+	if err := s.fault(op, "committed"); err != nil {
+		return err
+	}
+	if len(x.notified) > 0 && s.opts.Notified != nil {
+		s.opts.Notified(x.notified)
+	}
+	return nil
 }
 
 // attemptAlone is attempt for an f of one statement, without the two round trips

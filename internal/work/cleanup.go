@@ -52,7 +52,7 @@ func Cleanup(h Housekeeping) Binding {
 		chores := []chore{
 			{"jobs", func() (int, error) { return h.Jobs.Purge(ctx, h.Retention, cleanupBatch) }},
 			{"notifications", func() (n int, err error) {
-				n, stream, err = h.Inboxes.PruneInactive(ctx, c.InboxIdle(), stream, cleanupBatch)
+				n, stream, err = h.Inboxes.PruneOld(ctx, c.InboxKeep(), stream, cleanupBatch)
 				return n, err
 			}},
 			{"files", func() (int, error) { return h.Files.PruneFiles(ctx, cleanupBatch) }},

@@ -22,7 +22,7 @@ type chores struct {
 	jobs, inbox, archive, files int // left
 	once                        func(ctx context.Context, what string) error
 	keep                        job.Retention
-	idle, archiveKeep           time.Duration
+	inboxKeep, archiveKeep      time.Duration
 	after                       []string // of the inboxes
 }
 
@@ -42,8 +42,8 @@ func (c *chores) Purge(ctx context.Context, keep job.Retention, limit int) (int,
 	return c.take(ctx, "jobs", &c.jobs, limit)
 }
 
-func (c *chores) PruneInactive(ctx context.Context, idle time.Duration, after string, limit int) (int, string, error) {
-	c.idle, c.after = idle, append(c.after, after)
+func (c *chores) PruneOld(ctx context.Context, keep time.Duration, after string, limit int) (int, string, error) {
+	c.inboxKeep, c.after = keep, append(c.after, after)
 	n, err := c.take(ctx, "inboxes", &c.inbox, limit)
 	return n, fmt.Sprintf("stream-%d", len(c.after)), err
 }
@@ -73,7 +73,7 @@ func TestCleanup(t *testing.T) {
 	if j := r.find(task.ID); j.State != job.Done || j.Message != "deleted 1200 jobs, 501 notifications, 700 files, 3 archived tasks" {
 		t.Errorf("the job is %s: %s", j.State, j.Message)
 	}
-	if c.jobs+c.inbox+c.archive+c.files != 0 || c.keep != retention || c.idle != 30*24*time.Hour || c.archiveKeep != 7*24*time.Hour || strings.Join(c.after, " ") != " stream-1" {
+	if c.jobs+c.inbox+c.archive+c.files != 0 || c.keep != retention || c.inboxKeep != 30*24*time.Hour || c.archiveKeep != 7*24*time.Hour || strings.Join(c.after, " ") != " stream-1" {
 		t.Errorf("it was done as %+v", c)
 	}
 }

@@ -2,10 +2,8 @@ package jobtest
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -41,8 +40,7 @@ var (
 // the number of histories; -rapid.checks and -rapid.steps overrule what is set
 // here.
 func Property(t *testing.T, open Open, checks int) {
-	setRapid(t, "rapid.checks", checks)
-	setRapid(t, "rapid.steps", steps)
+	testkit.Rapid(t, checks, steps)
 	store, clock := open(t)
 	model := NewMemory()
 	types, err := tasks.NewCatalogue(
@@ -106,19 +104,6 @@ func retire(t *rapid.T, s job.Store, ids []job.ID) {
 	if _, err := s.Purge(context.Background(), job.Retention{}, maxEvents); err != nil {
 		t.Fatalf("purging the history before: %v", err)
 	}
-}
-
-// setRapid sets one of rapid's flags for this test, unless it was set on the
-// command line.
-func setRapid(t *testing.T, name string, value int) {
-	f := flag.Lookup(name)
-	if f == nil || f.Value.String() != f.DefValue {
-		return
-	}
-	if err := flag.Set(name, strconv.Itoa(value)); err != nil {
-		t.Fatalf("setting -%s: %v", name, err)
-	}
-	t.Cleanup(func() { _ = flag.Set(name, f.DefValue) })
 }
 
 // world is one history: the domain over the store, a Redis, and what the test

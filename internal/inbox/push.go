@@ -1,0 +1,117 @@
+package inbox
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Publisher pushes to who is connected. A push is a hint: who misses it
+// fetches what follows the last sequence it knows.
+type Publisher interface {
+	// Publish pushes notifications that have been committed. Those of one stream
+	// are mostly, but not always, in the order of their sequences.
+	Publish(ctx context.Context, notes []Notification) error
+	// PublishCounts pushes how a user's inbox stands after a change of marks, to
+	// all places where that user is connected.
+	PublishCounts(ctx context.Context, c Counts) error
+}
+
+const (
+	pushQueue = 1024            // batches that wait
+	pushLimit = 5 * time.Second // that one may take
+)
+
+// Pusher hands what was committed to a Publisher, without keeping those who
+// commit waiting: pushes that find its queue full, and those that are left when
+// it stops, are dropped.
+type Pusher struct {
+	to      Publisher
+	log     *slog.Logger
+	queue   chan push
+	dropped prometheus.Counter
+	cancel  context.CancelFunc
+	wait    sync.WaitGroup
+}
+
+// push is either of the two.
+type push struct {
+	notes  []Notification
+	counts *Counts
+}
+
+// NewPusher makes a Pusher, which Start sets going. It registers its metric.
+func NewPusher(to Publisher, log *slog.Logger, metrics prometheus.Registerer) (*Pusher, error) {
+	p := &Pusher{
+		to: to, log: log.With("component", "inbox"), queue: make(chan push, pushQueue),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "postrider_pushes_dropped_total",
+			Help: "Pushes to connected clients that were dropped or failed; those clients find out by themselves, later.",
+		}),
+	}
+	return p, metrics.Register(p.dropped)
+}
+
+// Start begins to push. It can be called once.
+func (p *Pusher) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.wait.Go(func() { p.run(ctx) })
+}
+
+// Stop ends the push that is under way and waits for it. Without Start it does
+// nothing.
+func (p *Pusher) Stop() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.wait.Wait()
+}
+
+// Committed hands over notifications that were committed; it never blocks.
+func (p *Pusher) Committed(notes []Notification) { p.add(push{notes: notes}) }
+
+// Marked hands over counts that a change of marks has changed; it never blocks.
+func (p *Pusher) Marked(c Counts) { p.add(push{counts: &c}) }
+
+func (p *Pusher) add(one push) {
+	select {
+	case p.queue <- one:
+	default:
+		p.dropped.Inc()
+	}
+}
+
+func (p *Pusher) run(ctx context.Context) {
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case one := <-p.queue:
+			err := p.publish(ctx, one)
+			if err != nil {
+				p.dropped.Inc()
+			}
+			switch {
+			case err != nil && ctx.Err() == nil && !failing:
+				p.log.Warn("pushing to connected clients fails; they will find out by themselves", "err", err)
+			case err == nil && failing:
+				p.log.Info("pushing to connected clients works again")
+			}
+			failing = err != nil
+		}
+	}
+}
+
+func (p *Pusher) publish(ctx context.Context, one push) error {
+	ctx, cancel := context.WithTimeout(ctx, pushLimit)
+	defer cancel()
+	if one.counts != nil {
+		return p.to.PublishCounts(ctx, *one.counts)
+	}
+	return p.to.Publish(ctx, one.notes)
+}
