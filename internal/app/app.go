@@ -26,6 +26,7 @@ import (
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/fetch"
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
@@ -79,6 +80,8 @@ type App struct {
 	deliveries *delivery.Service
 	schedules  *schedule.Service
 	recipients *recipient.Service
+	inbox      *inbox.Service
+	push       *inbox.Pusher
 	feed       *job.Feed         // nil in a process without the API
 	catcher    *mailcatch.Server // nil unless mails are caught
 	sender     *mail.Sender      // nil in a process that sends none
@@ -177,13 +180,19 @@ func (a *App) openRedis(ctx context.Context) error {
 }
 
 func (a *App) openStore(ctx context.Context) error {
-	st, err := store.Open(ctx, a.cfg.Store, a.log, store.Options{})
+	// Nobody is connected yet to whom it could push.
+	push, err := inbox.NewPusher(inbox.Nobody{}, a.log, a.reg)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	st, err := store.Open(ctx, a.cfg.Store, a.log, store.Options{Notified: push.Committed})
 	if err != nil {
 		return err
 	}
 	a.store = st
 	a.files = attach.NewKeeper(st.Files(), a.cfg.Files)
 	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
+	a.push, a.inbox = push, inbox.NewService(st, push)
 	return nil
 }
 
@@ -300,6 +309,8 @@ func (a *App) Start() error {
 	}
 	a.templates.Start()
 	a.life.onStop("templates", partLimit, func(context.Context) error { a.templates.Stop(); return nil })
+	a.push.Start()
+	a.life.onStop("pushes", partLimit, func(context.Context) error { a.push.Stop(); return nil })
 	a.jobs.Start()
 	a.life.onStop("outbox", partLimit, a.jobs.Stop)
 	if !a.role.API { // its pages tell of the work until the work has ended

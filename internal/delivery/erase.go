@@ -50,6 +50,10 @@ type Eraser interface {
 	UnreadFeedback(ctx context.Context, until time.Time) (bool, error)
 	// UnfinishedOf lists at most limit of the person's jobs that are not over.
 	UnfinishedOf(ctx context.Context, p Person, limit int) ([]job.ID, error)
+	// EraseInbox erases at most limit notifications and marks of a user, and says
+	// how many; fewer than limit mean that nothing is left of the inbox. Its stream
+	// begins anew if something comes after all.
+	EraseInbox(ctx context.Context, user string, limit int) (int, error)
 	// Sweep looks for the person's address, also where it is encoded, through at
 	// most limit rows of what is at that place, and replaces each quote by Erased,
 	// or deletes the row where it is the person's own. An address on a list of who
@@ -106,6 +110,9 @@ func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Eras
 		}
 		if over, err := s.eraseJobs(ctx, p, actor, &e); err != nil || !over {
 			e.Next = atJobs
+			return e, err
+		}
+		if err := s.eraseInboxes(ctx, p, &e); err != nil || e.Next != "" {
 			return e, err
 		}
 	}
@@ -172,6 +179,27 @@ func (s *Service) eraseJobs(ctx context.Context, p Person, actor string, e *Eras
 			return false, nil
 		}
 	}
+}
+
+// eraseInboxes erases those of the user, and of who has the address for an id. It
+// sets Next where it could not end in time.
+func (s *Service) eraseInboxes(ctx context.Context, p Person, e *Erasure) error {
+	for _, name := range p.Recipients {
+		for {
+			n, err := s.Store.EraseInbox(ctx, strings.TrimPrefix(name, "user:"), erasePage)
+			if err != nil {
+				return fmt.Errorf("erasing the inbox: %w", err)
+			}
+			if e.Texts += n; n < erasePage {
+				break
+			}
+			if late(ctx) {
+				e.Next = atJobs
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 func late(ctx context.Context) bool {

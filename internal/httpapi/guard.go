@@ -153,11 +153,13 @@ func (a *api) unknownCaller(ctx context.Context, err error) error {
 	return err
 }
 
-// authorize lets through who has a scope of the operation's.
+// authorize lets through who has a scope of the operation's, and users where it
+// is for them.
 func (a *api) authorize(ctx huma.Context, next func(huma.Context)) {
 	scopes, _ := ctx.Operation().Metadata[scopeKey].([]auth.Scope)
 	who, _ := auth.From(ctx.Context())
-	if !slices.ContainsFunc(scopes, who.May) {
+	forUsers, _ := ctx.Operation().Metadata[usersKey].(bool)
+	if !slices.ContainsFunc(scopes, who.May) && !(forUsers && who.User != nil) {
 		a.refuse(ctx, job.Errorf(job.CodeForbidden, "this needs an API key with the scope %s", joined(scopes)))
 		return
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
@@ -32,6 +33,7 @@ type Options struct {
 	Jobs        *job.Service
 	Schedules   Schedules   // a *schedule.Service
 	Preferences Preferences // a *recipient.Service
+	Inbox       *inbox.Service
 	Files       *attach.Keeper
 	Deliveries  *delivery.Service
 	Feed        *job.Feed        // that is started
@@ -62,6 +64,7 @@ type api struct {
 	schedules    Schedules
 	files        *attach.Keeper
 	preferences  Preferences
+	inbox        *inbox.Service
 	deliveries   *delivery.Service
 	feed         *job.Feed
 	types        *tasks.Catalogue
@@ -75,14 +78,15 @@ type api struct {
 	rates        limit.Config
 	log          *slog.Logger
 
-	huma            huma.API
-	jobBody         decoder[jobRequest]
-	resolveBody     decoder[resolveRequest]
-	retryBody       decoder[retryRequest]
-	scheduleBody    decoder[scheduleRequest]
-	suppressBody    decoder[suppressRequest]
-	preferencesBody decoder[preferencesRequest]
-	previewBody     decoder[previewRequest]
+	huma             huma.API
+	jobBody          decoder[jobRequest]
+	resolveBody      decoder[resolveRequest]
+	retryBody        decoder[retryRequest]
+	scheduleBody     decoder[scheduleRequest]
+	suppressBody     decoder[suppressRequest]
+	preferencesBody  decoder[preferencesRequest]
+	notificationBody decoder[postNotificationRequest]
+	previewBody      decoder[previewRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -99,7 +103,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a := &api{
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
-		suppressions: o.Suppressions, preferences: o.Preferences, feedback: o.Feedback,
+		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
 	seen := newObserver(log, o.Metrics)
@@ -139,6 +143,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.suppressBody = newDecoder[suppressRequest](a.huma.OpenAPI().Components.Schemas)
 	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)
+	a.notificationBody = newDecoder[postNotificationRequest](a.huma.OpenAPI().Components.Schemas)
 	a.previewBody = newDecoder[previewRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.templateRoutes()
@@ -146,6 +151,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.suppressionRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()
+	a.inboxRoutes()
 	a.feedbackRoutes(r)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)

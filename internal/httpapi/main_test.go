@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/inbox/inboxtest"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
@@ -83,12 +85,17 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	s.feed = job.NewFeed(s.store, logger, s.metrics)
 	s.feed.Start()
 	t.Cleanup(s.feed.Close)
+	push, err := inbox.NewPusher(inbox.Nobody{}, logger, s.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Never dialled while the rates are off.
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
 		Templates: templates, MailFrom: "Shop <shop@example.com>", Categories: mail.Categories{Names: []string{"security"}},
-		Jobs: s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
+		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push),
+		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}
 	for _, f := range change {

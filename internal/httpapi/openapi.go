@@ -40,6 +40,7 @@ func humaConfig(publicURL string) huma.Config {
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", Description: "an API key as a bearer token"},
+					"token":  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "the token of one of your application's users"},
 					"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key", Description: "an API key"},
 				},
 			},
@@ -48,6 +49,7 @@ func humaConfig(publicURL string) huma.Config {
 				{Name: "schedules", Description: "Have jobs made at certain times."},
 				{Name: "suppressions", Description: "Keep mails from who wants none."},
 				{Name: "recipients", Description: "Send people what they want, when they want it."},
+				{Name: "notifications", Description: "Read inboxes, and put something into them."},
 				{Name: "feedback", Description: "Hear from providers what became of mails."},
 			},
 		},
@@ -96,6 +98,17 @@ func alsoFor(op *huma.Operation, scope auth.Scope) {
 	op.Metadata[scopeKey] = append(scopes, scope)
 	// OpenAPI 3.1 allows the names of roles for every kind of scheme.
 	op.Security = append(op.Security, map[string][]string{"bearer": {string(scope)}}, map[string][]string{"apiKey": {string(scope)}})
+}
+
+// usersKey is where an operation's metadata says that it is for users too, who
+// come with a token.
+const usersKey = "users"
+
+// alsoForUsers lets users use the operation; it has to see to it itself that they
+// do so with what is theirs.
+func alsoForUsers(op *huma.Operation) {
+	op.Metadata[usersKey] = true
+	op.Security = append(op.Security, map[string][]string{"token": {}})
 }
 
 // jsonBody describes a body.

@@ -66,6 +66,11 @@ func TestOpenAPI(t *testing.T) {
 		"post /schedules/{name}/pause": "schedules:write 200", "post /schedules/{name}/resume": "schedules:write 200", "post /schedules/{name}/run": "schedules:write 202",
 		"get /recipients/{id}/preferences": "jobs:read 200", "put /recipients/{id}/preferences": "jobs:write 200",
 		"delete /recipients/{id}/preferences": "jobs:write 204",
+		"post /api/notifications":             "notifications 201", "get /api/notifications/{userId}": "notifications 200",
+		"get /api/notifications/{userId}/after": "notifications 200", "get /api/notifications/{userId}/unread-count": "notifications 200",
+		"put /api/notifications/{userId}/read-all": "notifications 200", "put /api/notifications/{userId}/archive-all": "notifications 200",
+		"put /api/notifications/{userId}/seen": "notifications 200", "put /api/notifications/{id}/read": "notifications 200",
+		"put /api/notifications/{id}/archive": "notifications 200",
 	}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
@@ -134,7 +139,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("the longest delay of %s is %v", request, most)
 		}
 	}
-	if len(doc.Components.SecuritySchemes) != 2 {
+	if len(doc.Components.SecuritySchemes) != 3 {
 		t.Errorf("the security schemes are %v", doc.Components.SecuritySchemes)
 	}
 }

@@ -20,6 +20,15 @@ type Publisher interface {
 	PublishCounts(ctx context.Context, c Counts) error
 }
 
+// Nobody is a Publisher where nobody is connected.
+type Nobody struct{}
+
+// Publish implements Publisher.
+func (Nobody) Publish(context.Context, []Notification) error { return nil }
+
+// PublishCounts implements Publisher.
+func (Nobody) PublishCounts(context.Context, Counts) error { return nil }
+
 const (
 	pushQueue = 1024            // batches that wait
 	pushLimit = 5 * time.Second // that one may take

@@ -91,7 +91,6 @@ func (s *Store) ErasePerson(ctx context.Context, p delivery.Person, actor string
 			`UPDATE jobs SET recipient = '', payload = NULL, message = '' WHERE id IN (SELECT v.id FROM {v})`,
 			`UPDATE mails SET subject = '', subject_key = '' WHERE job_id IN (SELECT v.id FROM {v})`,
 			`UPDATE job_events SET message = '' WHERE job_id IN (SELECT v.id FROM {v})`,
-			`DELETE FROM notifications WHERE id IN (SELECT v.id FROM {v})`,
 			`DELETE FROM digest_items WHERE job_id IN (SELECT v.id FROM {v})`,
 		} {
 			if err := x.exec(ctx, idTable(over), q); err != nil {

@@ -71,9 +71,12 @@ func (s *Store) PlansByID(ctx context.Context) (map[string]string, error) {
 	id := job.NewID()
 	plans := map[string]string{}
 	for name, run := range map[string]func(*tx) error{
-		"claim":   func(x *tx) error { _, err := s.grantAlone(ctx, x, []job.Claim{{ID: id}}); return err },
-		"fence":   func(x *tx) error { _, err := s.commitNoReturns(ctx, x, []job.RunRef{{ID: id}}); return err },
-		"outcome": func(x *tx) error { _, err := s.settleAlone(ctx, x, []job.Settlement{{RunRef: job.RunRef{ID: id}}}); return err },
+		"claim": func(x *tx) error { _, err := s.grantAlone(ctx, x, []job.Claim{{ID: id}}); return err },
+		"fence": func(x *tx) error { _, err := s.commitNoReturns(ctx, x, []job.RunRef{{ID: id}}); return err },
+		"outcome": func(x *tx) error {
+			_, err := s.settleAlone(ctx, x, []job.Settlement{{RunRef: job.RunRef{ID: id}}})
+			return err
+		},
 	} {
 		seen := &overheard{}
 		if err := run(&tx{querier: seen, s: s, now: s.now(), until: time.Now().Add(time.Minute)}); !errors.Is(err, errOverheard) {

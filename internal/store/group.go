@@ -29,7 +29,7 @@ type group[R, S any] struct {
 	// alone, if there is one, answers by one statement at most what it can;
 	// the rest is commit's.
 	alone  func(ctx context.Context, x *tx, calls []R) ([]answer[S], error)
-	db     *sql.DB // whose sessions suit the lone statement
+	db     *sql.DB        // whose sessions suit the lone statement
 	key    func(R) string // a transaction holds a key once
 	weight func(R) int
 	in     chan *call[R, S]

@@ -1,0 +1,256 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
+)
+
+// maxAfter bounds how many streams are asked after at once: those of a user
+// with as many rooms as a user may have.
+const maxAfter = inbox.MaxRooms + 2
+
+// RoomsQuery names rooms; huma looks into exported fields only.
+type RoomsQuery struct {
+	Rooms []string `query:"room,explode" maxItems:"500" doc:"the rooms that belong to the inbox. With a token they are those that it lists, or some of these"`
+}
+
+// viewer is whose inbox is asked for: with an API key anybody's, with a token
+// its own.
+func (q RoomsQuery) viewer(ctx context.Context, user string) (inbox.Viewer, error) {
+	who, _ := auth.From(ctx)
+	if who.User != nil {
+		if user != who.User.ID {
+			return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "a token opens its own user's inbox only")
+		}
+		for _, room := range q.Rooms {
+			if !slices.Contains(who.User.Rooms, room) {
+				return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "the token does not list the room %q", clipped(room))
+			}
+		}
+		if len(q.Rooms) == 0 {
+			q.Rooms = who.User.Rooms
+		}
+		return inbox.Viewer{User: user, Rooms: q.Rooms}, nil
+	}
+	var bad tasks.Invalid
+	for field, names := range map[string][]string{"userId": {user}, "room": q.Rooms} {
+		for _, name := range names {
+			if name == "" || len(name) > tasks.MaxStreamName || strings.ContainsFunc(name, unicode.IsControl) {
+				bad.Add(field, fmt.Sprintf("must have 1 to %d bytes without control characters", tasks.MaxStreamName))
+				break
+			}
+		}
+	}
+	if err := bad.OrNil(); err != nil {
+		return inbox.Viewer{}, job.Invalid(err)
+	}
+	return inbox.Viewer{User: user, Rooms: q.Rooms}, nil
+}
+
+type inboxListInput struct {
+	RoomsQuery
+	UserID   string `path:"userId" example:"42"`
+	Unread   bool   `query:"unread" doc:"only what is not read"`
+	Archived bool   `query:"archived" doc:"only what is archived, which is left out otherwise"`
+	Limit    int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+	Cursor   string `query:"cursor" doc:"next_cursor of the page before"`
+}
+
+func (a *api) listInbox(ctx context.Context, in *inboxListInput) (*inboxPage, error) {
+	v, err := in.viewer(ctx, in.UserID)
+	if err != nil {
+		return nil, err
+	}
+	which, before := inbox.Current, inbox.Newest
+	switch {
+	case in.Unread && in.Archived:
+		return nil, job.Invalid(tasks.Invalid{{Field: "archived", Problem: "what is archived is read: ask for unread or archived ones"}})
+	case in.Unread:
+		which = inbox.OnlyUnread
+	case in.Archived:
+		which = inbox.OnlyArchived
+	}
+	if in.Cursor != "" {
+		if before, err = inbox.ParseCursor(in.Cursor); err != nil {
+			return nil, job.Invalid(tasks.Invalid{{Field: "cursor", Problem: "is not one that a page before gave"}})
+		}
+	}
+	page, err := a.inbox.List(ctx, v, which, before, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &inboxPage{}
+	out.Body.Notifications = make([]entryView, len(page.Entries))
+	for i, e := range page.Entries {
+		out.Body.Notifications[i] = showEntry(e)
+	}
+	out.Body.Unread, out.Body.Last = page.Counts.Unread, page.Counts.Last
+	if page.Next != nil {
+		out.Body.NextCursor = page.Next.String()
+	}
+	return out, nil
+}
+
+type inboxAfterInput struct {
+	RoomsQuery
+	UserID string   `path:"userId" example:"42"`
+	Last   []string `query:"last,explode" required:"true" minItems:"1" maxItems:"502" example:"user:42:17" doc:"a stream and the last of its sequences that is known, with a colon between; once for each stream"`
+}
+
+func (a *api) inboxAfter(ctx context.Context, in *inboxAfterInput) (*inboxAfter, error) {
+	v, err := in.viewer(ctx, in.UserID)
+	if err != nil {
+		return nil, err
+	}
+	positions := make([]inbox.Position, len(in.Last))
+	for i, last := range in.Last {
+		cut := max(strings.LastIndexByte(last, ':'), 0)
+		seq, err := strconv.ParseInt(strings.TrimPrefix(last[cut:], ":"), 10, 64)
+		if err != nil || seq < 0 {
+			return nil, job.Invalid(tasks.Invalid{{Field: fmt.Sprintf("last[%d]", i), Problem: "must read stream:sequence, such as user:42:17"}})
+		}
+		positions[i] = inbox.Position{Stream: last[:cut], Seq: seq}
+	}
+	found, err := a.inbox.After(ctx, v, positions)
+	if err != nil {
+		return nil, err
+	}
+	out := &inboxAfter{}
+	out.Body.Streams = make([]stretchView, len(found))
+	for i, s := range found {
+		view := stretchView{s.Stream, make([]notificationView, len(s.Notifications)), s.Through, s.More}
+		for k, n := range s.Notifications {
+			view.Notifications[k] = showNotification(n)
+		}
+		out.Body.Streams[i] = view
+	}
+	return out, nil
+}
+
+type inboxInput struct {
+	RoomsQuery
+	UserID string `path:"userId" example:"42"`
+}
+
+func (a *api) countInbox(ctx context.Context, in *inboxInput) (*inboxCounts, error) {
+	v, err := in.viewer(ctx, in.UserID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.inbox.Counts(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return &inboxCounts{showCounts(c)}, nil
+}
+
+// markInbox marks all.
+func (a *api) markInbox(as inbox.Mark) func(context.Context, *inboxInput) (*inboxCounts, error) {
+	return func(ctx context.Context, in *inboxInput) (*inboxCounts, error) {
+		v, err := in.viewer(ctx, in.UserID)
+		if err != nil {
+			return nil, err
+		}
+		c, err := a.inbox.MarkAll(ctx, v, as)
+		if err != nil {
+			return nil, err
+		}
+		return &inboxCounts{showCounts(c)}, nil
+	}
+}
+
+type markInput struct {
+	RoomsQuery
+	ID     string `path:"id" doc:"the notification"`
+	UserID string `query:"userId" example:"42" doc:"whose inbox it is in; needed with an API key, and otherwise the token's user"`
+}
+
+// markNotification marks one.
+func (a *api) markNotification(as inbox.Mark) func(context.Context, *markInput) (*inboxEntry, error) {
+	return func(ctx context.Context, in *markInput) (*inboxEntry, error) {
+		if who, _ := auth.From(ctx); in.UserID == "" && who.User != nil {
+			in.UserID = who.User.ID
+		}
+		v, err := in.viewer(ctx, in.UserID)
+		if err != nil {
+			return nil, err
+		}
+		id, err := job.ParseID(in.ID)
+		if err != nil {
+			return nil, job.Errorf(job.CodeNotFound, "the inbox has no such notification")
+		}
+		entry, _, err := a.inbox.Mark(ctx, v, id, as)
+		if err != nil {
+			return nil, err
+		}
+		return &inboxEntry{showEntry(entry)}, nil
+	}
+}
+
+// postNotificationRequest is the body of POST /api/notifications.
+type postNotificationRequest struct {
+	ReceiverID string `json:"receiverId,omitempty" example:"42" doc:"the user it is for; exactly one of receiverId, room and everyone must be given"`
+	Room       string `json:"room,omitempty" doc:"the room it is for"`
+	Everyone   bool   `json:"everyone,omitempty" doc:"it is for everyone"`
+
+	Message string          `json:"message" example:"Ann has answered you." doc:"up to 10,000 bytes"`
+	Type    string          `json:"type,omitempty" enum:"info,success,warning,error,message,system" doc:"info when left out"`
+	Data    json.RawMessage `json:"data,omitempty" doc:"any JSON value, handed through; up to 64,000 bytes"`
+}
+
+type postNotificationInput struct {
+	Key     string `header:"Idempotency-Key" maxLength:"255" doc:"names the request: sent again with the same body and API key while the notification is kept, it makes no second one"`
+	RawBody []byte `contentType:"application/json"`
+}
+
+type postedNotification struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true where the Idempotency-Key was met before: this is the notification that was made then"`
+	Body     notificationView
+}
+
+func (a *api) postNotification(ctx context.Context, in *postNotificationInput) (*postedNotification, error) {
+	body, err := a.notificationBody.decode(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	n := tasks.Notification{ReceiverID: body.ReceiverID, Room: body.Room, Everyone: body.Everyone, Message: body.Message, Type: body.Type, Data: body.Data}
+	if err := n.Validate(); err != nil {
+		return nil, job.Invalid(err)
+	}
+	id := job.NewID()
+	if in.Key != "" {
+		who, _ := auth.From(ctx)
+		id = namedID(who.Name, in.Key)
+	}
+	written, again, err := a.inbox.Post(ctx, inbox.Notification{ID: id, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data})
+	if job.CodeOf(err) == job.CodeConflict {
+		return nil, job.Wrap(job.CodeConflict, err, "another notification was posted under this Idempotency-Key")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &postedNotification{replayed(again), showNotification(written)}, nil
+}
+
+// namedID makes the id of an idempotency key: a UUID of version 8 (RFC 9562
+// section 5.8), which no job has.
+func namedID(owner, key string) job.ID {
+	sum := sha256.Sum256([]byte("postrider notification\x00" + owner + "\x00" + key))
+	u := uuid.UUID(sum[:16])
+	u[6] = u[6]&0x0f | 0x80
+	u[8] = u[8]&0x3f | 0x80
+	return job.ID(u.String())
+}
