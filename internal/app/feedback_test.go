@@ -39,9 +39,17 @@ type returns struct {
 
 func startReturns(t *testing.T, fetch feedback.Fetch) *returns {
 	t.Helper()
-	r := &returns{t: t, smtp: testkit.NewSMTP(t), cluster: testkit.PostgresServer(t)}
+	smtp := testkit.NewSMTP(t)
+	return startReturnsBy(t, fetch, smtp, smtp.URL())
+}
+
+// startReturnsBy has mails sent by another server, on their way to the scripted
+// one.
+func startReturnsBy(t *testing.T, fetch feedback.Fetch, smtp *testkit.SMTP, url string) *returns {
+	t.Helper()
+	r := &returns{t: t, smtp: smtp, cluster: testkit.PostgresServer(t)}
 	environ := []string{
-		"REDIS_URL=" + testkit.Redis(t).URL(), "DATABASE_URL=" + r.cluster.Database(), "SMTP_URL=" + r.smtp.URL(),
+		"REDIS_URL=" + testkit.Redis(t).URL(), "DATABASE_URL=" + r.cluster.Database(), "SMTP_URL=" + url,
 		"POSTRIDER_SECRET=" + feedbackKey, "POSTRIDER_BOUNCE_DOMAIN=bounces.example.com", "POSTRIDER_BOUNCE_ADDR=127.0.0.1:0",
 		"POSTRIDER_FEEDBACK_GENERIC_KEY=" + feedbackKey, "POSTRIDER_FEEDBACK_SES_TOPICS=" + snsTopic,
 	}
@@ -177,6 +185,22 @@ func TestBounceComesBack(t *testing.T) {
 	if code, status := ready(t, r.api.Addr()); code != http.StatusOK || status.Checks["bounces"] != "ok" {
 		t.Errorf("readyz: %d %+v", code, status)
 	}
+}
+
+// The same with a mail server of Debian on the way: it takes the mail, the
+// recipient's server refuses it later, and it reports that to the return path.
+func TestRealServerReturnsMail(t *testing.T) {
+	exim, mx := testkit.NewExim(t, 100), testkit.NewSMTP(t)
+	mx.On(testkit.SMTPAtRcpt, testkit.SMTPReply(550, "5.1.1 no such user"))
+	r := startReturnsBy(t, fetch.Get, mx, exim.PlainURL())
+	id := post(t, r.api.Addr(), "/jobs/send-email", email("ann@example.org", "Welcome")).ID
+	testkit.WaitFor(t, patienceInTests, "the mail to be recorded", func() bool { return stateOf(t, r.api.Addr(), id) == "done" })
+	exim.Deliver(mx.Addr(), r.api.BounceAddr())
+	if log := exim.Log(); !strings.Contains(log, "=> bounce+"+id) {
+		t.Fatalf("exim4 reports nothing:\n%s", log)
+	}
+	r.wantEvent(id, "bounced", "message", "no such user")
+	r.wantSuppressed("ann@example.org", "bounce", id)
 }
 
 // Without a database nothing is thanked for: the server that brings the mail

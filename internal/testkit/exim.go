@@ -1,21 +1,24 @@
 package testkit
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // Exim is a real mail server of its own on 127.0.0.1, which takes every mail
-// and delivers none. It offers STARTTLS and AUTH PLAIN, asks for no login, and
+// and delivers none but by Deliver. It offers STARTTLS and AUTH PLAIN, asks for no login, and
 // refuses some recipients by their local part: nobody@ for good (550 5.1.1),
 // later@ for now (451 4.7.1 too many mails).
 type Exim struct {
 	t     testing.TB
+	path  string // of the program
 	dir   string
 	addr  string
 	roots *x509.CertPool
@@ -47,6 +50,24 @@ rcpt:
   defer local_parts = later
        message = 4.7.1 too many mails
   accept
+begin routers
+bounces:
+  driver = manualroute
+  senders = :
+  transport = out
+  route_data = ${readfile{%[3]s/bounces}{}}
+  self = send
+mails:
+  driver = manualroute
+  transport = out
+  route_data = ${readfile{%[3]s/mails}{}}
+  self = send
+begin transports
+out:
+  driver = smtp
+  user = %[7]d
+  group = %[8]d
+  allow_localhost
 begin authenticators
 plain:
   driver = plaintext
@@ -64,24 +85,28 @@ func NewExim(t testing.TB, mailsPerConnection int) *Exim {
 	if _, err := os.Stat(path); err != nil {
 		path = program(t, "exim4", "exim4-daemon-light")
 	}
-	s := &Exim{t: t, dir: serverDir(t, "exim")}
+	s := &Exim{t: t, path: path, dir: serverDir(t, "exim")}
 	config, roots, err := selfSigned()
 	if err == nil {
 		s.roots = roots
 		err = writePEM(config.Certificates[0], filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem"))
 	}
 	if err == nil {
-		err = os.Mkdir(filepath.Join(s.dir, "spool"), 0o700)
+		err = os.Mkdir(filepath.Join(s.dir, "spool"), 0o711)
 	}
 	if err == nil {
-		conf := fmt.Sprintf(eximConf, os.Getuid(), os.Getgid(), s.dir, mailsPerConnection, eximUser, eximPassword)
+		err = os.Chmod(s.dir, 0o711) // who delivers must come by
+	}
+	if err == nil {
+		uid, gid := eximDelivers()
+		conf := fmt.Sprintf(eximConf, os.Getuid(), os.Getgid(), s.dir, mailsPerConnection, eximUser, eximPassword, uid, gid)
 		err = os.WriteFile(filepath.Join(s.dir, "exim.conf"), []byte(conf), 0o600)
 	}
 	if err != nil {
 		t.Fatalf("preparing exim4: %v", err)
 	}
 	for range 5 { // the port may be taken before it is bound
-		if err = s.start(path); err == nil {
+		if err = s.start(); err == nil {
 			return s
 		}
 	}
@@ -89,14 +114,14 @@ func NewExim(t testing.TB, mailsPerConnection int) *Exim {
 	return nil
 }
 
-func (s *Exim) start(path string) error {
+func (s *Exim) start() error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	s.addr = loopback(port)
 	logFile := filepath.Join(s.dir, "output")
-	proc, err := startProcess(s.t, s.dir, logFile, path, "-C", filepath.Join(s.dir, "exim.conf"), "-bdf", "-oX", fmt.Sprintf("127.0.0.1:%d", port))
+	proc, err := startProcess(s.t, s.dir, logFile, s.path, "-C", filepath.Join(s.dir, "exim.conf"), "-bdf", "-oX", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return err
 	}
@@ -121,6 +146,41 @@ func (s *Exim) start(path string) error {
 // URL is the SMTP_URL of the server, with credentials.
 func (s *Exim) URL() string {
 	return fmt.Sprintf("smtp://%s:%s@%s?tls=starttls", eximUser, eximPassword, s.addr)
+}
+
+// PlainURL is the SMTP_URL of the server, without TLS and a login.
+func (s *Exim) PlainURL() string { return "smtp://" + s.addr + "?tls=none" }
+
+// eximDelivers is as whom mails are delivered: not as root, which exim refuses.
+func eximDelivers() (uid, gid int) {
+	const nobody = 65534
+	if os.Getuid() == 0 {
+		return nobody, nobody
+	}
+	return os.Getuid(), os.Getgid()
+}
+
+// Deliver tries once to deliver what lies in the spool: mails to one server,
+// host:port, and reports of those that it refuses to the other.
+func (s *Exim) Deliver(mails, bounces string) {
+	s.t.Helper()
+	for name, addr := range map[string]string{"mails": mails, "bounces": bounces} {
+		host, port, err := net.SplitHostPort(addr)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(s.dir, name), []byte(host+"::"+port), 0o644)
+		}
+		if err != nil {
+			s.t.Fatalf("telling exim4 where to deliver: %v", err)
+		}
+	}
+	for range 2 { // the second time it delivers the reports of the first
+		ctx, cancel := context.WithTimeout(s.t.Context(), startLimit)
+		out, err := exec.CommandContext(ctx, s.path, "-C", filepath.Join(s.dir, "exim.conf"), "-qff").CombinedOutput()
+		cancel()
+		if err != nil {
+			s.t.Fatalf("having exim4 deliver: %v: %s", err, out)
+		}
+	}
 }
 
 // Roots is the pool that trusts the server's certificate.
