@@ -68,13 +68,17 @@ func Email(m Mail) Binding {
 		} else if blocked {
 			return job.Outcome{Kind: job.OutcomeSuppressed, Message: s.String()}
 		}
+		// A digest shows what the mail would have said, and has a link of its own.
+		show := func() (gathered, error) {
+			err := render(ctx, m.Templates, e, "")
+			return gathered{e.Category, e.Subject, e.Text}, err
+		}
+		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, show); ended {
+			return rehearsed(e, o)
+		}
 		link := template.LinkOf(m.Links, e, run.Job.ID)
-		// A digest shows what the mail would have said.
 		if err := render(ctx, m.Templates, e, link); err != nil {
 			return renderOutcome(ctx, err)
-		}
-		if o, ended := preferred(ctx, run, m.Preferences.Mails, e, gathered{e.Category, e.Subject, e.Text}); ended {
-			return rehearsed(e, o)
 		}
 		var pass limit.Pass
 		if !e.Sink { // which takes no server's time

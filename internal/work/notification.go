@@ -14,7 +14,9 @@ import (
 // receiver has gathered goes into a digest instead.
 func Notification(prefs *recipient.Service) Binding {
 	return On(tasks.NotificationSend, func(ctx context.Context, run *Run, n *tasks.Notification) job.Outcome {
-		if o, ended := preferred(ctx, run, prefs.Notifications, n, gathered{n.Category, n.Message, ""}); ended {
+		if o, ended := preferred(ctx, run, prefs.Notifications, n, func() (gathered, error) {
+			return gathered{n.Category, n.Message, ""}, nil
+		}); ended {
 			return o
 		}
 		o := job.Succeeded("put into the stream %s", n.Stream())

@@ -8,8 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/template"
+	"github.com/postrider/postrider/internal/mail/template/templatetest"
 	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
@@ -108,11 +112,36 @@ func TestEmailAsPreferred(t *testing.T) {
 	}
 }
 
+// pinned pins a mail to its built-in template, and returns what has that.
+func pinned(t *testing.T, e *tasks.Email) Templates {
+	t.Helper()
+	library, err := template.NewLibrary(template.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf, err := template.NewShelf(&templatetest.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &job.Candidate{New: &job.New{}, Payload: e}
+	if err := template.NewPinner(library, shelf, (*mail.Links)(nil)).Admit(t.Context(), []*job.Candidate{c}); err != nil || c.Err != nil {
+		t.Fatal(err, c.Err)
+	}
+	return shelf
+}
+
 // What is gathered is done, and its item is written with that.
 func TestGathered(t *testing.T) {
 	mails := mailAs(nil, &people{all: []recipient.Preferences{calm()}})
 	m := welcome()
 	m.Category, m.Text = "news", "Thanks\nfor  signing up. "+strings.Repeat("x", 1000)
+	// It has its digest's link to unsubscribe, and none of its own.
+	templated := tasks.Email{
+		Rcpt: m.Rcpt, To: m.To, Category: "news", Template: "receipt",
+		Data: json.RawMessage(`{"product":"Tea","number":"7","date":"3 March","total":"€12","items":[{"what":"Tea","amount":"€12"}]}`),
+	}
+	mails.Templates = pinned(t, &templated)
+	mails.Links = mail.NewLinks("https://post.example.com", "0123456789abcdef0123456789abcdef", mail.Categories{})
 	for _, test := range []struct {
 		name        string
 		binding     Binding
@@ -120,6 +149,7 @@ func TestGathered(t *testing.T) {
 		title, text string
 	}{
 		{"mail", Email(mails), m, "Welcome!", "Thanks for signing up. x"},
+		{"mail of a template", Email(mails), templated, "Your receipt from Tea: €12", "Thank you for your payment Receipt 7, 3 March - Tea: €12 Total: €12 -- Tea Please keep this mail for your records."},
 		{"notification", Notification(mails.Preferences), tasks.Notification{ReceiverID: "ann", Message: "Bob likes it.", Category: "news"}, "Bob likes it.", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -136,7 +166,7 @@ func TestGathered(t *testing.T) {
 			if !ok || item.Job != run.Job.ID || item.For.ID != "ann" || item.Category != "news" || item.Title != test.title {
 				t.Errorf("the item is %+v", item)
 			}
-			if !strings.HasPrefix(item.Text, test.text) || len([]rune(item.Text)) > 300 {
+			if !strings.HasPrefix(item.Text, test.text) || len([]rune(item.Text)) > 300 || strings.Contains(item.Text, "nsubscribe") {
 				t.Errorf("its text is %q", item.Text)
 			}
 		})

@@ -44,7 +44,7 @@ func BenchmarkFiles(b *testing.B) {
 		ids = append(ids, f.ID)
 	}
 	sender, err := mail.New(mail.Options{
-		Config:  mail.Config{URL: "smtp://" + discard(b) + "?tls=none", From: "a@example.com", Timeout: time.Minute},
+		Config:  mail.Config{URL: "smtp://" + discard(b) + "?tls=none", From: "a@example.com", Timeout: 10 * time.Minute},
 		Senders: mails, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {

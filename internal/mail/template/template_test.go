@@ -195,6 +195,7 @@ func TestBounds(t *testing.T) {
 	refused(t, grow, `{"text":"x","a":[1,2]}`)
 
 	slow := one(t, files{"t.html": page(`{{range .a}}{{range $.a}}{{range $.a}}{{""}}{{end}}{{end}}{{end}}`)})
+	slow.Edition("").limit = 100 * time.Millisecond
 	long := "[" + strings.TrimSuffix(strings.Repeat("1,", 100_000), ",") + "]"
 	contains(t, "problem", bad(t, slow, `{"a":`+long+`}`)["data"], "takes too long")
 
