@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	texttemplate "text/template"
 	"text/template/parse"
@@ -87,29 +88,42 @@ func (b bundle) closure(root string) ([]string, error) {
 }
 
 // called lists the names in a tree's {{template}} actions.
-func called(n parse.Node) []string {
-	var out []string
-	branch := func(b *parse.BranchNode) {
-		out = append(out, called(b.List)...)
-		if b.ElseList != nil {
-			out = append(out, called(b.ElseList)...)
+func called(root parse.Node) (out []string) {
+	for n := range nodes(root) {
+		if call, ok := n.(*parse.TemplateNode); ok {
+			out = append(out, call.Name)
 		}
+	}
+	return out
+}
+
+// nodes are those of a tree that stand in lists, the tree's first.
+func nodes(n parse.Node) iter.Seq[parse.Node] {
+	return func(yield func(parse.Node) bool) { visit(n, yield) }
+}
+
+func visit(n parse.Node, yield func(parse.Node) bool) bool {
+	branch := func(b *parse.BranchNode) bool {
+		return visit(b.List, yield) && (b.ElseList == nil || visit(b.ElseList, yield))
+	}
+	if !yield(n) {
+		return false
 	}
 	switch n := n.(type) {
 	case *parse.ListNode:
 		for _, child := range n.Nodes {
-			out = append(out, called(child)...)
+			if !visit(child, yield) {
+				return false
+			}
 		}
 	case *parse.IfNode:
-		branch(&n.BranchNode)
+		return branch(&n.BranchNode)
 	case *parse.RangeNode:
-		branch(&n.BranchNode)
+		return branch(&n.BranchNode)
 	case *parse.WithNode:
-		branch(&n.BranchNode)
-	case *parse.TemplateNode:
-		out = append(out, n.Name)
+		return branch(&n.BranchNode)
 	}
-	return out
+	return true
 }
 
 // complete finds names that are called and defined nowhere, which Go's

@@ -37,12 +37,15 @@ func parseData(raw json.RawMessage) (data, error) {
 	return data{source: raw, values: values.(map[string]any)}, nil
 }
 
-// decimal is a number that is no int64. As a float64 it would be written
+// decimal is a number that is no integer, or written as one that is none. As a float64 it would be written
 // 1.23e+06.
 type decimal float64
 
 // String writes all digits.
 func (d decimal) String() string { return strconv.FormatFloat(float64(d), 'f', -1, 64) }
+
+// digits is an integer beyond int64.
+type digits string
 
 // convert copies a value into what templates can compare and write.
 func convert(v any, path string, bad *tasks.Invalid) any {
@@ -64,8 +67,11 @@ func convert(v any, path string, bad *tasks.Invalid) any {
 			return n
 		}
 		f, err := v.Float64()
-		if err != nil {
+		switch {
+		case err != nil:
 			bad.Add(path, "is too large a number")
+		case !strings.ContainsAny(v.String(), ".eE"):
+			return digits(v) // an order's number has all of its digits in the mail
 		}
 		return decimal(f)
 	case string:

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
+	"text/template/parse"
 	"unicode"
 
 	"github.com/postrider/postrider/tasks"
@@ -43,7 +45,7 @@ func (e *Edition) execute(ctx context.Context, set executor, name string, d data
 // writing after ctx has ended.
 type bounded struct {
 	strings.Builder
-	ctx  context.Context // nil for none
+	ctx  context.Context
 	left int
 }
 
@@ -52,10 +54,24 @@ func (w *bounded) Write(p []byte) (int, error) {
 	if w.left -= len(p); w.left < 0 {
 		return 0, errLong
 	}
-	if w.ctx != nil && w.ctx.Err() != nil {
+	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
 	return w.Builder.Write(p)
+}
+
+// makeInterruptible has every turn of a {{range}} write, if only nothing: a
+// bounded writer can end it then. Data decides how many turns there are, and
+// text/template counts to a number for as long as it takes.
+func makeInterruptible(tree *parse.Tree) {
+	if tree == nil || tree.Root == nil {
+		return
+	}
+	for n := range nodes(tree.Root) {
+		if turn, ok := n.(*parse.RangeNode); ok {
+			turn.List.Nodes = slices.Insert(turn.List.Nodes, 0, parse.Node(&parse.TextNode{NodeType: parse.NodeText, Pos: turn.Pos}))
+		}
+	}
 }
 
 // WriteString implements io.StringWriter, which html/template looks for.

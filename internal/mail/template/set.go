@@ -166,12 +166,20 @@ func read(dir fs.FS) (map[string]string, error) {
 	}
 	files := make(map[string]string, len(paths))
 	for _, path := range paths {
+		// Before it is opened: reading a pipe waits, and a device may have no end.
+		info, err := fs.Stat(dir, path)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("looking at %s: %w", path, err)
+		case !info.Mode().IsRegular():
+			return nil, fmt.Errorf("%s is not a file", path)
+		case info.Size() > maxFile:
+			return nil, fmt.Errorf("%s has %d bytes, the most is %d", path, info.Size(), maxFile)
+		}
 		text, err := fs.ReadFile(dir, path)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("reading %s: %w", path, err)
-		case len(text) > maxFile:
-			return nil, fmt.Errorf("%s has %d bytes, the most is %d", path, len(text), maxFile)
 		case !utf8.Valid(text) || strings.ContainsRune(string(text), 0):
 			return nil, fmt.Errorf("%s is not UTF-8, or has a NUL", path)
 		}

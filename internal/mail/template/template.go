@@ -126,9 +126,17 @@ func compile(b bundle) (*Edition, error) {
 	if e.words.Lookup(subjectBlock) == nil {
 		return nil, fmt.Errorf("%s lacks its subject: {{define %q}}…{{end}}", b.HTML, subjectBlock)
 	}
+	for _, t := range e.html.Templates() {
+		makeInterruptible(t.Tree)
+	}
+	for _, t := range e.words.Templates() {
+		makeInterruptible(t.Tree)
+	}
 	// html/template finds out what escaping a place needs when it executes. What
 	// there is to complain of without data belongs to the data.
-	err = e.html.ExecuteTemplate(&bounded{left: maxOutput}, b.HTML, map[string]any{})
+	ctx, cancel := context.WithTimeout(context.Background(), renderLimit)
+	defer cancel()
+	err = e.html.ExecuteTemplate(&bounded{ctx: ctx, left: maxOutput}, b.HTML, map[string]any{})
 	var escaping *htmltemplate.Error
 	if errors.As(err, &escaping) {
 		return nil, fmt.Errorf("escaping: %w", err)
@@ -144,6 +152,9 @@ func compile(b bundle) (*Edition, error) {
 		if _, err := e.text.New(path).Parse(b.Files[path]); err != nil {
 			return nil, fmt.Errorf("parsing: %w", err)
 		}
+	}
+	for _, t := range e.text.Templates() {
+		makeInterruptible(t.Tree)
 	}
 	return e, complete(e.text)
 }

@@ -102,8 +102,8 @@ func TestLocale(t *testing.T) {
 
 func TestData(t *testing.T) {
 	tm := one(t, files{"t.html": page(""), "t.txt": `{{.n}} {{printf "%.2f" .f}} {{if gt .n 2}}more{{end}} {{range .list}}[{{.}}]{{end}} {{.yes}} {{.nothing}} {{len .map}}{{index .map "k"}}`})
-	m := render(t, tm, "", `{"n":12345678901,"f":0.5,"list":[1.5,1234567.89,1e3,-7,100000000000000000000,"x",true],"yes":true,"nothing":null,"map":{"k":"v"}}`)
-	if want := "12345678901 0.50 more [1.5][1234567.89][1000][-7][100000000000000000000][x][true] true <no value> 1v\n"; m.Text != want {
+	m := render(t, tm, "", `{"n":12345678901,"f":0.5,"list":[1.5,1234567.89,1e3,-7,18446744073709551615,100000000000000000001,9007199254740993,"x",true],"yes":true,"nothing":null,"map":{"k":"v"}}`)
+	if want := "12345678901 0.50 more [1.5][1234567.89][1000][-7][18446744073709551615][100000000000000000001][9007199254740993][x][true] true <no value> 1v\n"; m.Text != want {
 		t.Errorf("the text is %q, want %q", m.Text, want)
 	}
 	empty := one(t, files{"t.html": page(`{{index . "x"}}`)})
@@ -198,6 +198,17 @@ func TestBounds(t *testing.T) {
 	slow.Edition("").limit = 100 * time.Millisecond
 	long := "[" + strings.TrimSuffix(strings.Repeat("1,", 100_000), ",") + "]"
 	contains(t, "problem", bad(t, slow, `{"a":`+long+`}`)["data"], "takes too long")
+
+	// Numbers can be ranged over, and nothing need be written.
+	for _, f := range []files{
+		{"t.html": page(`{{range .a}}{{if .}}{{end}}{{end}}`)},
+		{"t.html": page(`x`), "t.txt": `{{with .a}}{{range .}}{{end}}{{end}}`},
+		{"t.html": `{{define "subject"}}{{range .a}}{{end}}s{{end}}x`},
+	} {
+		counts := one(t, f)
+		counts.Edition("").limit = 50 * time.Millisecond
+		contains(t, "problem", bad(t, counts, `{"a":9000000000000000000}`)["data"], "takes too long")
+	}
 
 	endless := one(t, files{"t.html": page(`{{define "r"}}{{template "r" .}}{{end}}{{template "r" .}}`)})
 	endless.Edition("").limit = time.Minute
