@@ -25,6 +25,10 @@ var feedbackKinds = map[mail.FeedbackKind]job.EventKind{
 
 // Record implements mail.FeedbackLog.
 func (v Feedback) Record(ctx context.Context, all ...mail.Feedback) error {
+	all = slices.Clone(all)
+	for i := range all { // what is written comes back by these names
+		all[i].Provider, all[i].Event = clean(all[i].Provider), clean(all[i].Event)
+	}
 	return coded("recording feedback", v.s.transact(ctx, "feedback", func(x *tx) error {
 		jobs, err := x.jobsOf(ctx, all)
 		if err != nil {
@@ -122,7 +126,7 @@ func (x *tx) insertFeedback(ctx context.Context, all []mail.Feedback, jobs map[s
 		if j != nil {
 			id = string(j.ID)
 		}
-		t.add(clean(f.Provider), clean(f.Event), string(f.Kind), f.Permanent, clean(addressOf(f, j)), id, f.At.UnixMilli(), int64(f.ReplyCode), clean(f.Message))
+		t.add(f.Provider, f.Event, string(f.Kind), f.Permanent, clean(addressOf(f, j)), id, f.At.UnixMilli(), int64(f.ReplyCode), clean(f.Message))
 	}
 	fresh := map[feedbackName]bool{}
 	return fresh, x.rows(ctx, t, `

@@ -32,8 +32,8 @@ func TestRecordFeedback(t *testing.T) {
 		all := []mail.Feedback{
 			{Provider: "ses", Event: "1", Kind: mail.Delivered, Job: string(id), Address: "ann@example.com", At: clock.Now()},
 			{Provider: "ses", Event: "2", Kind: mail.Bounced, Job: string(id), At: clock.Now(), ReplyCode: 452, Message: "full"},
-			{Provider: "ses", Event: "3", Kind: mail.Bounced, Permanent: true, Suppress: mail.Bounce, Job: string(id), At: clock.Now(), ReplyCode: 550, Message: "gone\x00"},
-			{Provider: "ses", Event: "3", Kind: mail.Bounced, Permanent: true, Suppress: mail.Bounce, Job: string(id), At: clock.Now()},
+			{Provider: "ses", Event: "3\x00\xff", Kind: mail.Bounced, Permanent: true, Suppress: mail.Bounce, Job: string(id), At: clock.Now(), ReplyCode: 550, Message: "gone\x00"},
+			{Provider: "ses", Event: "3\x00\xff", Kind: mail.Bounced, Permanent: true, Suppress: mail.Bounce, Job: string(id), At: clock.Now()},
 			{Provider: "ses", Event: "4", Kind: mail.Complained, Suppress: mail.Complaint, Address: "bob@example.com", Job: string(job.NewID()), At: clock.Now()},
 			{Provider: "ses", Event: "5", Kind: mail.Bounced, Suppress: mail.Bounce, Job: "no id", At: clock.Now()},
 			{Provider: "generic", Event: "1", Kind: mail.Delivered, Address: "cat@example.com", At: clock.Now()},
