@@ -14,7 +14,9 @@ type conn struct {
 	over    bool       // the session has ended, or is about to
 	greeted bool       // a CONNECT has come in
 	sockets []*Socket
-	partial *partial // an event whose attachments are still to come; of the reader
+	alive   int           // sockets, and those that have left and that handlers are still at work for
+	done    chan struct{} // tells the reader, who waits, that one of those is over
+	partial *partial      // an event whose attachments are still to come; of the reader
 }
 
 // partial is a packet that waits for its attachments.
@@ -129,6 +131,32 @@ func (c *conn) findLocked(namespace string) *Socket {
 	return nil
 }
 
+// maxLeaving bounds the sockets of a session that its client has left and that
+// handlers are still at work for.
+const maxLeaving = 4
+
+// settle waits until a client that connects and leaves again and again has let
+// handlers finish: each of its sockets has a goroutine of its own.
+func (c *conn) settle() {
+	for {
+		c.mu.Lock()
+		if c.alive-len(c.sockets) < maxLeaving {
+			c.mu.Unlock()
+			return
+		}
+		if c.done == nil {
+			c.done = make(chan struct{}, 1)
+		}
+		done := c.done
+		c.mu.Unlock()
+		select {
+		case <-done:
+		case <-c.session.ctx.Done():
+			return
+		}
+	}
+}
+
 // connect begins a socket, whose namespace then decides about it.
 func (c *conn) connect(p packet) error {
 	n := c.session.server.find(p.namespace)
@@ -143,6 +171,7 @@ func (c *conn) connect(p packet) error {
 	if err != nil {
 		return err
 	}
+	c.settle()
 	socket := newSocket(c, n)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,6 +180,7 @@ func (c *conn) connect(p packet) error {
 	}
 	c.greeted = true
 	c.sockets = append(c.sockets, socket)
+	c.alive++
 	c.session.entered()
 	n.add(socket)
 	socket.pushLocked(task{run: func() { socket.connect(auth) }})

@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -281,6 +282,59 @@ func TestUpgrade(t *testing.T) {
 	}
 	w.send(`42["message","still here"]`)
 	w.want(`42["message-back","still here"]`)
+}
+
+// A POST that is still being taken in when the WebSocket takes over is taken in
+// as a whole, before what comes by the WebSocket.
+func TestUpgradeDuringPost(t *testing.T) {
+	t.Parallel()
+	const events = 300 // more than may wait for the handler
+	hold, handled := make(chan struct{}), make(chan int, events)
+	r := newRig(t, Config{MaxPayload: 10_000}, func(s *Server) {
+		s.Namespace("/").Handle("x", func(_ context.Context, _ *Socket, e Event) {
+			<-hold
+			var n int
+			_ = e.Args.Bind(&n)
+			handled <- n
+		})
+	})
+	sid := r.open()
+	r.want("POST", onSID(sid), "40", 200, "ok")
+	if _, body := r.do("GET", onSID(sid), ""); !strings.HasPrefix(body, `40{"sid":"`) {
+		t.Fatalf("the client is told %q", body)
+	}
+	var body []string
+	for n := range events {
+		body = append(body, fmt.Sprintf(`42["x",%d]`, n))
+	}
+	posted := make(chan reply, 1)
+	go func() {
+		status, body, err := r.try(context.Background(), "POST", onSID(sid), strings.Join(body, "\x1e"))
+		posted <- reply{status, body, err}
+	}()
+	session := r.server.session(sid)
+	testkit.WaitFor(t, patience, "the POST is taken in", func() bool {
+		if session.reading.TryLock() {
+			session.reading.Unlock()
+			return false
+		}
+		return true
+	})
+	w := r.dial("&sid=" + sid)
+	w.send("2probe")
+	w.want("3probe")
+	w.send("5")
+	w.send(fmt.Sprintf(`451-["x",%d,{"_placeholder":true,"num":0}]`, events))
+	w.sendBytes(1, 2, 3)
+	close(hold)
+	for want := range events + 1 {
+		if got := next(t, handled); got != want {
+			t.Fatalf("%d was handled when it was %d's turn", got, want)
+		}
+	}
+	if got := next(t, posted); got.err != nil || got.status != 200 {
+		t.Errorf("the POST was answered %d %q, %v", got.status, got.body, got.err)
+	}
 }
 
 // While one upgrade is tried, another WebSocket of the session is closed, and

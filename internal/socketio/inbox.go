@@ -88,16 +88,25 @@ func (k *Socket) nextTask() (task, bool) {
 	b := &k.inbox
 	if len(b.tasks) == 0 {
 		b.tasks, b.working = nil, false
+		if k.state == left { // for good: nothing is pushed any more
+			k.conn.alive--
+			tell(k.conn.done)
+		}
 		return task{}, false
 	}
 	t := b.tasks[0]
 	b.tasks[0] = task{}
 	b.tasks, b.size = b.tasks[1:], b.size-t.size
-	select {
-	case b.drained <- struct{}{}:
-	default: // nobody waits
-	}
+	tell(b.drained)
 	return t, true
+}
+
+// tell wakes the reader, if it waits.
+func tell(waiting chan struct{}) {
+	select {
+	case waiting <- struct{}{}:
+	default:
+	}
 }
 
 // survive keeps a handler that panics from taking the process with it, as

@@ -28,7 +28,7 @@ func encodePayload(frames []*frame) []byte {
 // parsePayload reads the packets of a polling request's body; they share its
 // memory.
 func parsePayload(body []byte) ([]engPacket, error) {
-	out := make([]engPacket, 0, 1+bytes.Count(body, []byte{separator}))
+	var out []engPacket // not made for all at once: many separators may be all there is
 	for part := range bytes.SplitSeq(body, []byte{separator}) {
 		if len(part) > 0 && part[0] == 'b' {
 			data, err := base64.StdEncoding.AppendDecode(nil, part[1:])

@@ -94,14 +94,25 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 		badRequest.answer(w, http.StatusBadRequest)
 		return
 	}
-	for _, p := range packets {
-		if !s.receive(p) && p.kind != typeClose {
-			badRequest.answer(w, http.StatusBadRequest)
-			return
-		}
+	if !s.receiveAll(packets) {
+		badRequest.answer(w, http.StatusBadRequest)
+		return
 	}
 	setDeadlines(w, time.Time{}, time.Now().Add(pollGrace))
 	answer(w, http.StatusOK, plainText, []byte("ok"))
+}
+
+// receiveAll takes a request's packets in; false for one that the client may not
+// send.
+func (s *session) receiveAll(packets []engPacket) bool {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	for _, p := range packets {
+		if !s.receive(p) && p.kind != typeClose {
+			return false
+		}
+	}
+	return true
 }
 
 // startPost makes a POST the one that is read; a second one ends the session.

@@ -22,6 +22,7 @@ type session struct {
 	ctx       context.Context // ends with the session
 	cancel    context.CancelFunc
 	conn      conn
+	reading   sync.Mutex // held while a message is taken in: a POST may be under way when the WebSocket takes over
 
 	mu      sync.Mutex
 	state   state

@@ -188,10 +188,10 @@ func (k *Socket) leave(reason Reason) {
 		k.inbox.dropLocked()
 	}
 	k.acks.failLocked()
+	k.namespace.remove(k) // who is told by OnDisconnect does not find it any more
 	k.pushLocked(task{run: k.disconnected})
 	c.dropLocked(k)
 	c.mu.Unlock()
-	k.namespace.remove(k)
 }
 
 // disconnected tells the namespace, if it ever had the socket.

@@ -384,6 +384,43 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
+// A client that connects and leaves again and again has few handlers at work.
+func TestConnectAndLeave(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	var now, most atomic.Int32
+	r := newRig(t, Config{}, func(s *Server) {
+		s.Namespace("/").OnConnect(func(context.Context, *Socket, json.RawMessage) error {
+			most.Store(max(most.Load(), now.Add(1))) // only ever too low, should two come at once
+			<-hold
+			now.Add(-1)
+			return nil
+		})
+	})
+	sid := r.open()
+	posted := make(chan reply, 1)
+	go func() {
+		status, body, err := r.try(context.Background(), "POST", onSID(sid), strings.Repeat("40\x1e41\x1e", 5000)+"40")
+		posted <- reply{status, body, err}
+	}()
+	session := r.server.session(sid)
+	testkit.WaitFor(t, patience, "the reader waits", func() bool {
+		session.conn.mu.Lock()
+		defer session.conn.mu.Unlock()
+		return session.conn.done != nil
+	})
+	close(hold)
+	if got := next(t, posted); got.err != nil || got.status != 200 {
+		t.Errorf("the POST was answered %d %q, %v", got.status, got.body, got.err)
+	}
+	if _, body := r.do("GET", onSID(sid), ""); !strings.HasPrefix(body, `40{"sid":"`) {
+		t.Errorf("in the end it is told %q", body)
+	}
+	if n := most.Load(); n > maxLeaving+1 {
+		t.Errorf("%d handlers were at work for one client", n)
+	}
+}
+
 // Nothing of a session stays behind, however it ends.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func (s *session) read(ws *websocket.Conn) {
 				return
 			}
 		}
-		if !s.receive(p) {
+		if !s.receiveAll([]engPacket{p}) || p.kind == typeClose {
 			return
 		}
 	}
