@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/base64"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -20,6 +19,7 @@ func TestQuotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	suspects := newSuspects(p)
 	for _, text := range []string{
 		"ANN@example.com", "<ann@example.com>", "user:ann@example.com", "to ann@example.com.", "ann@example.com,ann@example.com",
 		"hello\\nann@example.com\\nbye", "\\u003cann@example.com\\u003e", "?to=ann%40example.com&x", "%3Cann%40example.com%3E",
@@ -28,6 +28,12 @@ func TestQuotes(t *testing.T) {
 	} {
 		if got := q.erase(text); strings.Contains(strings.ToLower(got), "ann") {
 			t.Errorf("%q becomes %q", text, got)
+		}
+		if strings.Contains(text, "%6E") { // written as nobody does: found where it is read, and not looked for
+			continue
+		}
+		if !suspects.in(text) {
+			t.Errorf("%q is not suspect", text)
 		}
 	}
 	for _, text := range []string{
@@ -52,14 +58,7 @@ func TestQuotesInBase64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var patterns []*regexp.Regexp
-	for _, places := range newSuspects(p).encoded {
-		pattern := ""
-		for _, letters := range places {
-			pattern += "[" + letters + "]"
-		}
-		patterns = append(patterns, regexp.MustCompile(pattern))
-	}
+	suspects := newSuspects(p)
 	encodings := []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding}
 	rapid.Check(t, func(t *rapid.T) {
 		before := rapid.StringMatching(`([ -~\n]{0,40}[ <])?`).Draw(t, "before")
@@ -74,12 +73,8 @@ func TestQuotesInBase64(t *testing.T) {
 		}
 		encoding := rapid.SampledFrom(encodings).Draw(t, "encoding")
 		text := encoding.EncodeToString([]byte(before + address + after))
-		chosen := false
-		for _, pattern := range patterns {
-			chosen = chosen || pattern.MatchString(text)
-		}
-		if !chosen {
-			t.Errorf("%q is not chosen", text)
+		if !suspects.in(text) {
+			t.Errorf("%q is not suspect", text)
 		}
 		want := q.erase(before + address + after)
 		got := q.erase(text)

@@ -84,11 +84,7 @@ func (s *Store) Sweep(ctx context.Context, p delivery.Person, at string, limit i
 	if r.name != from.Table || len(from.Key) != len(r.key) {
 		from = place{Table: r.name}
 	}
-	var last []string
-	err = s.transact(ctx, "sweep", func(x *tx) (err error) {
-		last, changed, err = x.sweep(ctx, p, r, from.Key, limit)
-		return err
-	})
+	last, changed, err := s.sweep(ctx, p, r, from.Key, limit)
 	switch {
 	case errors.Is(err, errUnread):
 		return at, 0, nil
@@ -107,77 +103,129 @@ func (s *Store) Sweep(ctx context.Context, p delivery.Person, at string, limit i
 }
 
 // sweep goes through at most limit rows behind the key after, and returns the
-// key of the last, nil at the table's end.
-func (x *tx) sweep(ctx context.Context, p delivery.Person, r relation, after []string, limit int) (last []string, changed int, err error) {
-	keys, shown := make([]string, len(r.key)), make([]string, len(r.key))
-	marks := make([]string, len(r.key))
-	for i, c := range r.key {
-		keys[i] = c.name
-		shown[i] = "CAST(" + c.name + " AS TEXT)"
-		marks[i] = "CAST(? AS " + c.kind + ")"
-	}
-	key, mark := "("+strings.Join(keys, ", ")+")", "("+strings.Join(marks, ", ")+")"
-	behind, args := "TRUE", []any{}
-	if after != nil {
-		behind, args = key+" > "+mark, anys(after)
-	}
-	down := strings.Join(keys, " DESC, ") + " DESC"
-	err = x.rows(ctx, nil, "SELECT "+strings.Join(shown, ", ")+" FROM (SELECT "+strings.Join(keys, ", ")+" FROM "+r.name+
-		" WHERE "+behind+" ORDER BY "+strings.Join(keys, ", ")+" LIMIT ?) AS page ORDER BY "+down+" LIMIT 1",
-		func(rows *sql.Rows) error {
-			last = make([]string, len(r.key))
-			return rows.Scan(pointers(last)...)
-		}, append(slices.Clone(args), limit)...)
-	if err != nil || last == nil {
-		return nil, 0, err
-	}
-	suspect, more := newSuspects(p).where(x.s.dialect, r)
-	args = append(append(args, anys(last)...), more...)
-	var found [][]sql.NullString
-	err = x.rows(ctx, nil, "SELECT "+strings.Join(append(shown, r.texts...), ", ")+" FROM "+r.name+
-		" WHERE "+behind+" AND "+key+" <= "+mark+" AND "+suspect,
-		func(rows *sql.Rows) error {
-			row := make([]sql.NullString, len(r.key)+len(r.texts))
-			found = append(found, row)
-			return rows.Scan(pointers(row)...)
-		}, args...)
-	if err != nil {
-		return nil, 0, err
-	}
+// key of the last, nil at the table's end. Nothing is locked while rows are read:
+// those that may give the person away are read again where they are changed.
+func (s *Store) sweep(ctx context.Context, p delivery.Person, r relation, after []string, limit int) (last []string, changed int, err error) {
 	q, err := newQuotes(p)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, row := range found {
-		theirs, err := x.scrub(ctx, p, q, r, key+" = "+mark, row)
-		if err != nil {
-			return nil, 0, err
-		}
-		if theirs {
-			changed++
-		}
+	suspects := newSuspects(p)
+	isFeedback := func(texts map[string]string) bool {
+		return r.name == "jobs" && texts["type"] == tasks.FeedbackReceive.Name
 	}
-	return last, changed, nil
+	var found [][]string // keys
+	n := 0
+	behind, args := "TRUE", []any{}
+	if after != nil {
+		behind, args = r.tuple()+" > "+r.marks(), anys(after)
+	}
+	err = s.ask(ctx, "reading "+r.name, "SELECT "+r.shown()+" FROM "+r.name+" WHERE "+behind+" ORDER BY "+strings.Join(r.keyNames(), ", ")+" LIMIT ?",
+		func(rows *sql.Rows) error {
+			key, texts, err := r.scan(rows)
+			n, last = n+1, key
+			suspect := false
+			for _, text := range texts {
+				suspect = suspect || suspects.in(text)
+			}
+			if isFeedback(texts) { // in which mails are, and webhooks, as they came
+				suspect = suspect || q.erase(texts["payload"]) != texts["payload"]
+			}
+			if suspect {
+				found = append(found, key)
+			}
+			return err
+		}, append(args, limit)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	if n < limit {
+		last = nil
+	}
+	if len(found) == 0 {
+		return last, 0, nil
+	}
+	return last, changed, s.transact(ctx, "sweep", func(x *tx) error {
+		changed = 0
+		for _, key := range found {
+			theirs, err := x.scrub(ctx, p, q, r, key)
+			if err != nil {
+				return err
+			}
+			if theirs {
+				changed++
+			}
+		}
+		return nil
+	})
+}
+
+// keyNames are the columns of the key, tuple the key as one value, marks the place
+// of one among parameters.
+func (r relation) keyNames() (names []string) {
+	for _, c := range r.key {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func (r relation) tuple() string { return "(" + strings.Join(r.keyNames(), ", ") + ")" }
+
+func (r relation) marks() string {
+	marks := make([]string, len(r.key))
+	for i, c := range r.key {
+		marks[i] = "CAST(? AS " + c.kind + ")"
+	}
+	return "(" + strings.Join(marks, ", ") + ")"
+}
+
+// shown is what scan reads: the key and the texts.
+func (r relation) shown() string {
+	var out []string
+	for _, c := range r.key {
+		out = append(out, "CAST("+c.name+" AS TEXT)")
+	}
+	return strings.Join(append(out, r.texts...), ", ")
+}
+
+func (r relation) scan(rows *sql.Rows) (key []string, texts map[string]string, err error) {
+	row := make([]sql.NullString, len(r.key)+len(r.texts))
+	if err := rows.Scan(pointers(row)...); err != nil {
+		return nil, nil, err
+	}
+	for _, k := range row[:len(r.key)] {
+		key = append(key, k.String)
+	}
+	texts = make(map[string]string, len(r.texts))
+	for i, c := range r.texts {
+		texts[c] = row[len(r.key)+i].String
+	}
+	return key, texts, nil
 }
 
 // errUnread stops a sweep at feedback about the person that is still to be taken
 // in: it may be why the address is to get no mail.
 var errUnread = errors.New("feedback about the person is still to be read")
 
-// scrub takes the person out of one row, unless what was found there is part of
-// another's address.
-func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation, where string, row []sql.NullString) (theirs bool, err error) {
-	var key []any
-	for _, k := range row[:len(r.key)] {
-		key = append(key, k.String)
+// scrub takes the person out of the row of a key, unless what was found there is
+// part of another's address.
+func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation, key []string) (theirs bool, err error) {
+	where := r.tuple() + " = " + r.marks()
+	var old map[string]string
+	lock := ""
+	if x.s.postgres {
+		lock = " FOR UPDATE"
+	}
+	err = x.rows(ctx, nil, "SELECT "+r.shown()+" FROM "+r.name+" WHERE "+where+lock, func(rows *sql.Rows) (err error) {
+		_, old, err = r.scan(rows)
+		return err
+	}, anys(key)...)
+	if err != nil || old == nil { // it has gone
+		return false, err
 	}
 	whole := slices.Contains(personal, r.name)
 	var sets []string
 	var args []any
-	old := make(map[string]string, len(r.texts))
-	for i, c := range r.texts {
-		old[c] = row[len(r.key)+i].String
-	}
 	for _, c := range r.texts {
 		replaced := q.erase(old[c])
 		switch {
@@ -204,9 +252,9 @@ func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation,
 	case r.name == "jobs" && old["type"] == tasks.FeedbackReceive.Name && slices.Contains([]job.State{job.Waiting, job.Running}, job.State(old["state"])):
 		return false, errUnread
 	case whole:
-		return true, x.exec(ctx, nil, "DELETE FROM "+r.name+" WHERE "+where, key...)
+		return true, x.exec(ctx, nil, "DELETE FROM "+r.name+" WHERE "+where, anys(key)...)
 	}
-	return true, x.exec(ctx, nil, "UPDATE "+r.name+" SET "+strings.Join(sets, ", ")+" WHERE "+where, append(args, key...)...)
+	return true, x.exec(ctx, nil, "UPDATE "+r.name+" SET "+strings.Join(sets, ", ")+" WHERE "+where, append(args, anys(key)...)...)
 }
 
 func anys(texts []string) []any {
