@@ -94,11 +94,11 @@ const (
 )
 
 // Erase erases a person: has feedback be read first, which may be why the address
-// is to get no mail, cancels what is unfinished, erases the person's jobs, and
-// then looks through every table for what else gives the address away. It
-// works in small transactions and stops some seconds before ctx ends, or where a
-// job still runs that must be over first, with Next: the next call goes on from there. To begin again is
-// safe. What was done stays done after an error.
+// is to get no mail, cancels what is unfinished, erases the person's jobs and
+// inboxes, and then looks through every table for what else gives the address
+// away. It works in small transactions and stops some seconds before ctx ends, or
+// where a job still runs that must be over first, with Next: the next call goes on
+// from there. To begin again is safe. What was done stays done after an error.
 func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Erasure, error) {
 	var e Erasure
 	place, sweeping := strings.CutPrefix(from, swept)
