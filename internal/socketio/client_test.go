@@ -31,7 +31,7 @@ func clientServer(t *testing.T) string {
 		t.Fatalf("this test needs the npm package socket.io-client: run `make test-deps`, or `npm ci` in internal/socketio/%s: %v", clientDir, err)
 	}
 	log, _ := testkit.CaptureLog(t)
-	server := New(Config{Logger: log, PingInterval: 500 * time.Millisecond, DrainSpread: time.Nanosecond})
+	server := New(Config{Logger: log, PingInterval: 500 * time.Millisecond})
 	for _, name := range []string{"/", "/second"} {
 		clientNamespace(server.Namespace(name))
 	}

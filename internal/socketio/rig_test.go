@@ -44,9 +44,6 @@ func rigOn(t testing.TB, cfg Config, setup func(*Server), l net.Listener, dial f
 	t.Helper()
 	log, lines := testkit.CaptureLog(t)
 	cfg.Logger = log
-	if cfg.DrainSpread == 0 {
-		cfg.DrainSpread = time.Nanosecond
-	}
 	server := New(cfg)
 	setup(server)
 	mux := http.NewServeMux()

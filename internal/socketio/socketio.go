@@ -40,7 +40,7 @@ type Config struct {
 	// ConnectTimeout is how long a session may be in no namespace; 45 s when zero.
 	ConnectTimeout time.Duration
 	// DrainSpread is the time over which Shutdown lets sessions go, so that not
-	// all of them come back elsewhere at once; 2 s when zero.
+	// all of them come back elsewhere at once; none when zero.
 	DrainSpread time.Duration
 	// MaxPayload bounds what a client sends in one WebSocket message or polling
 	// request, and an event together with its attachments, in bytes; 1,000,000
@@ -103,7 +103,6 @@ func (c Config) withDefaults() Config {
 	or(&c.PingTimeout, 20*time.Second)
 	or(&c.UpgradeTimeout, 10*time.Second)
 	or(&c.ConnectTimeout, 45*time.Second)
-	or(&c.DrainSpread, 2*time.Second)
 	atLeast := func(n *int, def int) {
 		if *n <= 0 {
 			*n = def
@@ -113,7 +112,7 @@ func (c Config) withDefaults() Config {
 	atLeast(&c.MaxAttachments, 10)
 	atLeast(&c.MaxQueued, 4<<20)
 	if c.CheckOrigin == nil {
-		c.CheckOrigin = sameHost
+		c.CheckOrigin = SameHost
 	}
 	if c.Admit == nil {
 		c.Admit = func(*http.Request) (any, error) { return nil, nil }
@@ -124,9 +123,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// sameHost takes requests without an Origin, which browsers do not send across
-// origins, and those whose Origin is the host that they are for.
-func sameHost(r *http.Request) bool {
+// SameHost takes requests without an Origin, which are no browser's from another
+// page, and those whose Origin is the host that they are for.
+func SameHost(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true

@@ -1,0 +1,20 @@
+// listen.mjs URL TOKEN ROOM: a client that enters a room, keeps how far it has
+// come in each stream, and writes what it hears, a line of JSON for each event.
+import { io } from "socket.io-client";
+
+const [url, token, room] = process.argv.slice(2);
+const last = {};
+const write = (event, arg) => console.log(JSON.stringify({ event, arg }));
+const socket = io(url, { auth: (give) => give({ token, last }), reconnectionDelay: 100, reconnectionDelayMax: 500 });
+
+socket.on("connect", async () => {
+  write("connect", null);
+  write("joined", await socket.timeout(20_000).emitWithAck("join_room", room));
+});
+socket.on("connect_error", (e) => write("connect_error", e.message));
+socket.on("disconnect", (reason) => write("disconnect", reason));
+socket.onAny((event, arg) => {
+  if (event === "notification") last[arg.stream] = Math.max(last[arg.stream] ?? 0, arg.seq);
+  write(event, arg);
+});
+process.stdin.on("end", () => process.exit(0)).resume();
