@@ -29,6 +29,7 @@ import (
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/live"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/bounce"
@@ -82,7 +83,9 @@ type App struct {
 	recipients *recipient.Service
 	inbox      *inbox.Service
 	push       *inbox.Pusher
+	publisher  *live.Publisher
 	feed       *job.Feed         // nil in a process without the API
+	hub        *live.Hub         // nil in a process without the API
 	catcher    *mailcatch.Server // nil unless mails are caught
 	sender     *mail.Sender      // nil in a process that sends none
 	suppressed *suppress.Gate
@@ -180,8 +183,8 @@ func (a *App) openRedis(ctx context.Context) error {
 }
 
 func (a *App) openStore(ctx context.Context) error {
-	// Nobody is connected yet to whom it could push.
-	push, err := inbox.NewPusher(inbox.Nobody{}, a.log, a.reg)
+	a.publisher = live.NewPublisher(a.redis)
+	push, err := inbox.NewPusher(a.publisher, a.log, a.reg)
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -290,6 +293,9 @@ func (a *App) warn() {
 	if a.role.API && a.keys.Open() {
 		a.log.Warn("POSTRIDER_API_KEYS is not set: the API is open to everything on this machine, and serves on loopback only")
 	}
+	if a.role.API && !a.tokens.Enabled() {
+		a.log.Warn("neither POSTRIDER_JWT_SECRET nor POSTRIDER_JWKS_URL is set: no live connections are let in, since nobody could be known")
+	}
 	if a.role.Worker && a.catcher == nil && a.links() == nil {
 		a.log.Warn("POSTRIDER_PUBLIC_URL or POSTRIDER_SECRET is not set: mails carry no link to unsubscribe")
 	}
@@ -332,7 +338,9 @@ func (a *App) Start() error {
 		a.feed.Start()
 		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
 		a.startBounces()
+		a.startLive()
 		a.startHTTP()
+		a.drainLive()
 	}
 	a.log.Info("started", "http", a.Addr())
 	return nil

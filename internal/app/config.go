@@ -13,6 +13,7 @@ import (
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/live"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/bounce"
@@ -42,6 +43,7 @@ type Config struct {
 	HTTP       httpapi.Config
 	Auth       auth.Config
 	Limit      limit.Config
+	Live       live.Config
 	Work       work.Config
 	Table      schedule.Config
 	Keep       job.Retention

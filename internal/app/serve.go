@@ -44,6 +44,9 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return err
 	}
 	a.tokens = auth.NewTokens(auth.TokenOptions{Config: a.cfg.Auth, Log: a.log})
+	if err := a.openLive(mounts); err != nil {
+		return err
+	}
 	a.feed = job.NewFeed(a.store, a.log, a.reg)
 	receiver, err := feedback.NewReceiver(feedback.Options{Config: a.cfg.Feedback, Now: time.Now, Fetch: a.fetch})
 	if err != nil {
@@ -51,7 +54,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
 		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
-		Preferences: a.recipients, Inbox: a.inbox, Suppressions: a.store.Suppressions(), Feedback: receiver,
+		Preferences: a.recipients, Inbox: a.inbox, Revoker: a.publisher, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Categories: a.cfg.Categories, Config: a.cfg.HTTP, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err

@@ -101,8 +101,8 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 	o.seconds.WithLabelValues(route).Observe(took.Seconds())
 
 	level := slog.LevelInfo
-	if slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, route) {
-		level = slog.LevelDebug // they come every few seconds
+	if slices.Contains([]string{"/healthz", "/readyz", "/metrics", "/socket.io/*"}, route) {
+		level = slog.LevelDebug // they come every few seconds, from each client that polls
 	}
 	if !o.log.Enabled(r.Context(), level) {
 		return

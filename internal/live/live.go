@@ -1,3 +1,192 @@
 // Package live knows who is connected: rooms, presence, and the fan-out of
 // notifications and messages between api processes.
+//
+// A Hub serves the Socket.IO clients of one process. connect.go says who they
+// are, rooms.go and presence.go where, limits.go how much they may. A Publisher
+// (publish.go) reaches the clients of all processes, from any process: what it
+// publishes travels as one envelope (envelope.go) over Redis' pub/sub to every
+// Hub (subscribe.go), which hands it on (deliver.go). A process hears its own
+// envelopes by the same way.
+//
+// A push is a hint: whoever misses one finds out by a stream's sequence, and
+// when pushes may have been lost on their way the clients are told to ask, by
+// the event "resync".
 package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/rounds"
+	"github.com/postrider/postrider/internal/socketio"
+)
+
+// Config bounds what clients may do.
+type Config struct {
+	Handshakes  limit.Rate `env:"POSTRIDER_LIVE_HANDSHAKES" envDefault:"600/m" help:"live connections that may be opened from one address, over all api processes: such as 10/s, 600/m or off"`
+	Events      limit.Rate `env:"POSTRIDER_LIVE_EVENTS" envDefault:"50/s" help:"events that one live connection may send; one that sends more is cut off"`
+	Connections int        `env:"POSTRIDER_LIVE_CONNECTIONS" envDefault:"20" help:"live connections that one user may have to one api process"`
+	Queue       int        `env:"POSTRIDER_LIVE_QUEUE" envDefault:"4194304" help:"bytes that may wait for one live connection; a client that takes its messages too slowly is cut off, and fetches what it missed when it is back"`
+}
+
+// Validate reports every setting that cannot work, by its variable's name.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Connections < 1 {
+		errs = append(errs, errors.New("POSTRIDER_LIVE_CONNECTIONS must be 1 or more"))
+	}
+	if c.Queue < minQueue {
+		errs = append(errs, fmt.Errorf("POSTRIDER_LIVE_QUEUE must be %d or more: a notification has to fit", minQueue))
+	}
+	return errors.Join(errs...)
+}
+
+// minQueue is above what one notification can have.
+const minQueue = 256 << 10
+
+// Verifier checks tokens: an *auth.Tokens.
+type Verifier interface {
+	// Verify returns whose token it is. The error wraps auth.ErrToken for one that
+	// is not valid.
+	Verify(ctx context.Context, token string) (auth.Identity, error)
+}
+
+// Missed tells what came while a client was away: an *inbox.Service.
+type Missed interface {
+	After(ctx context.Context, v inbox.Viewer, positions []inbox.Position) ([]inbox.Stretch, error)
+}
+
+// Options are what a Hub is made of; the last three may be left zero.
+type Options struct {
+	Config    Config
+	Redis     redis.UniversalClient
+	Tokens    Verifier
+	Missed    Missed
+	Publisher *Publisher
+	Limiter   *limit.Limiter
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+	// DrainSpread is the time over which Drain lets clients go; none when zero.
+	DrainSpread time.Duration
+	// CheckOrigin tells whether a page may connect; pages of the same host when
+	// nil.
+	CheckOrigin func(*http.Request) bool
+	// MayEnter decides about rooms that a user's token does not list; nobody may
+	// enter them when nil.
+	MayEnter func(ctx context.Context, user auth.Identity, room string) (bool, error)
+}
+
+// Hub serves the clients of this process.
+type Hub struct {
+	o        Options
+	log      *slog.Logger
+	server   *socketio.Server
+	sockets  *socketio.Namespace
+	limits   prometheus.Counter
+	resyncs  prometheus.Counter
+	presence rounds.Rounds
+	cancel   context.CancelFunc
+	wait     sync.WaitGroup
+
+	mu      sync.Mutex
+	byUser  map[string]int            // connections
+	present map[string]map[string]int // connections by room and user
+}
+
+// New makes a Hub, which Start sets going. It registers its metrics.
+func New(o Options) (*Hub, error) {
+	h := &Hub{o: o, log: o.Log.With("component", "live"), byUser: map[string]int{}, present: map[string]map[string]int{}}
+	h.server = socketio.New(socketio.Config{
+		MaxPayload: maxPayload, MaxQueued: o.Config.Queue, DrainSpread: o.DrainSpread, CheckOrigin: o.CheckOrigin,
+		Admit: h.admit, Logger: h.log,
+	})
+	h.sockets = h.server.Namespace("/")
+	h.sockets.OnConnect(h.connect)
+	h.sockets.OnDisconnect(h.disconnected)
+	h.sockets.Before(h.mayEmit)
+	h.sockets.Handle("join_room", h.join)
+	h.sockets.Handle("leave_room", h.leave)
+	h.presence = rounds.Rounds{
+		Every: presenceEvery, Round: h.keepPresence, Log: h.log,
+		Failing: "who is present cannot be kept; going on", Well: "who is present is kept again",
+	}
+	h.limits = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "postrider_live_limited_total", Help: "Live clients that were refused or cut off by a limit.",
+	})
+	h.resyncs = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "postrider_live_resyncs_total", Help: "Times that all clients of this process were told to fetch what they may have missed.",
+	})
+	for _, c := range []prometheus.Collector{h.server, h.limits, h.resyncs} {
+		if err := o.Metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return h, nil
+}
+
+// maxPayload bounds an event with its attachments, in bytes: the tutorials'
+// messages are far below, and this is what one client may have us hold.
+const maxPayload = 128 << 10
+
+// ServeHTTP answers the requests of clients under /socket.io/; see
+// socketio.Server.ServeHTTP for what it must not be wrapped by.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.server.ServeHTTP(w, r) }
+
+// Start listens to the envelopes of all processes, and keeps presence. It can be
+// called once.
+func (h *Hub) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	for _, channel := range channels(h.o.Redis) {
+		h.wait.Go(func() { h.listen(ctx, channel) })
+	}
+	h.presence.Start()
+}
+
+// DrainLimit is what Drain may take beyond its spread.
+const DrainLimit = 4 * time.Second
+
+// Drain refuses new clients and lets those that there are go, over DrainSpread,
+// so that they do not all come back elsewhere at once. It is bounded by ctx.
+func (h *Hub) Drain(ctx context.Context) error { return h.server.Shutdown(ctx) }
+
+// Stop ends what Start began and waits for it.
+func (h *Hub) Stop() {
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.presence.Stop()
+	h.wait.Wait()
+}
+
+// answer is what a client's event is acknowledged with.
+type answer struct {
+	OK    bool     `json:"ok"`
+	Error string   `json:"error,omitzero"`
+	Room  string   `json:"room,omitzero"`
+	Users []string `json:"users,omitzero"` // who is in the room
+}
+
+// acknowledge answers an event: with err, that it failed.
+func (h *Hub) acknowledge(e socketio.Event, a answer, err error) {
+	if a.OK = err == nil; err != nil {
+		a.Error = err.Error()
+	}
+	if err := e.Ack(a); err != nil && !errors.Is(err, socketio.ErrDisconnected) {
+		h.log.Warn("a live client's event could not be acknowledged", "err", err)
+	}
+}
+
+// askLimit bounds what is asked of Redis or SQL on behalf of a client.
+const askLimit = 5 * time.Second

@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/live"
+	"github.com/postrider/postrider/internal/socketio"
+)
+
+// liveSpread is the time over which an api process that stops lets its clients
+// go. A process that is all there is has them back itself.
+const liveSpread = 5 * time.Second
+
+func (a *App) liveSpread() time.Duration {
+	if a.role.OneProcess {
+		return 0
+	}
+	return liveSpread
+}
+
+// openLive makes what serves connected clients.
+func (a *App) openLive(mounts map[string]http.Handler) (err error) {
+	a.hub, err = live.New(live.Options{
+		Config: a.cfg.Live, Redis: a.redis, Tokens: a.tokens, Missed: a.inbox, Publisher: a.publisher,
+		Limiter: a.limiter, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect,
+	})
+	mounts["/socket.io/*"] = a.hub
+	return err
+}
+
+// mayConnect lets pages connect that are ours or that CORS lets call the API:
+// browsers do not guard WebSockets by CORS.
+func (a *App) mayConnect(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	own := func(allowed string) bool { return allowed == "*" || strings.EqualFold(allowed, origin) }
+	public, err := url.Parse(a.cfg.HTTP.PublicURL)
+	return socketio.SameHost(r) || slices.ContainsFunc(a.cfg.HTTP.CORSOrigins, own) ||
+		err == nil && public.Host != "" && own(public.Scheme+"://"+public.Host)
+}
+
+// startLive begins to listen to what is published; the clients come by HTTP.
+func (a *App) startLive() {
+	a.hub.Start()
+	a.life.onStop("live", partLimit, func(context.Context) error { a.hub.Stop(); return nil })
+}
+
+// drainLive lets the clients go before HTTP ends, whose end would wait for those
+// that poll.
+func (a *App) drainLive() {
+	a.life.onStop("live clients", a.liveSpread()+live.DrainLimit, a.hub.Drain)
+}

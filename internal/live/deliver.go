@@ -1,0 +1,40 @@
+package live
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// deliver hands an envelope on to the clients of this process.
+func (h *Hub) deliver(text string) {
+	var e envelope
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		h.log.Warn("an envelope could not be read", "err", err)
+		return
+	}
+	if e.Revoked != nil {
+		h.revoked(*e.Revoked)
+		return
+	}
+	to := h.sockets.To()
+	if e.Room != "" {
+		to = h.sockets.To(e.Room)
+	}
+	if err := to.Emit(e.Event, e.Arg); err != nil {
+		h.log.Warn("an envelope could not be handed on", "event", e.Event, "err", err)
+	}
+}
+
+// resyncWithin is the time over which clients are to spread their questions.
+const resyncWithin = 2 * time.Second
+
+// resync tells all clients of this process that they may have missed something.
+func (h *Hub) resync() {
+	if h.sockets.Len() == 0 {
+		return
+	}
+	h.resyncs.Inc()
+	if err := h.sockets.To().Emit("resync", map[string]int64{"within_ms": resyncWithin.Milliseconds()}); err != nil {
+		h.log.Warn("clients could not be told to fetch what they missed", "err", err)
+	}
+}

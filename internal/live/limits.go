@@ -1,0 +1,52 @@
+package live
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/socketio"
+)
+
+// admit bounds how many sessions an address may begin.
+func (h *Hub) admit(r *http.Request) (any, error) {
+	d, err := h.o.Limiter.Allow(r.Context(), "live:"+limit.ClientAddr(r), h.o.Config.Handshakes, 1)
+	if err == nil && !d.Allowed {
+		h.limits.Inc()
+		return nil, &socketio.HandshakeError{Status: http.StatusTooManyRequests, Message: "Too many connections"}
+	}
+	return nil, err
+}
+
+// enter counts a connection of a user, unless there are as many as there may
+// be.
+func (h *Hub) enter(user string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byUser[user] >= h.o.Config.Connections {
+		return false
+	}
+	h.byUser[user]++
+	return true
+}
+
+func (h *Hub) depart(user string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byUser[user]--; h.byUser[user] <= 0 {
+		delete(h.byUser, user)
+	}
+}
+
+// mayEmit bounds the events of a connection: one that sends more is told so, and
+// cut off.
+func (h *Hub) mayEmit(_ context.Context, k *socketio.Socket, _ socketio.Event) bool {
+	m := memberOf(k)
+	if m.events == nil || m.events.Allow() {
+		return true
+	}
+	h.limits.Inc()
+	_ = k.Emit("error", map[string]string{"code": "rate_limited", "message": "Rate limit exceeded"}) // gone is as good
+	k.Close()
+	return false
+}
