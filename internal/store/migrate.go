@@ -53,7 +53,7 @@ func (s *Store) migrate(ctx context.Context, c Config) error {
 	case have > newest:
 		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program knows none above %d: it is older than the program that migrated it; to go back by one release set POSTRIDER_ALLOW_NEWER_SCHEMA=true", have, newest)
 	case have == newest:
-		return nil
+		return noGap(ctx, p)
 	case !c.AutoMigrate:
 		return job.Errorf(job.CodeConflict, "the database's schema has version %d, this program needs %d: run postrider migrate, or set POSTRIDER_AUTO_MIGRATE=true", have, newest)
 	}
@@ -63,6 +63,22 @@ func (s *Store) migrate(ctx context.Context, c Config) error {
 	}
 	if len(applied) > 0 {
 		s.log.Info("schema migrated", "version", newest)
+	}
+	return nil
+}
+
+// noGap refuses a schema that lacks a migration below its version: a program made
+// of other migrations, such as one between two releases, has been at it. goose
+// itself looks for that only where there is something to do.
+func noGap(ctx context.Context, p *goose.Provider) error {
+	all, err := p.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("reading which migrations the schema has: %w", err)
+	}
+	for _, m := range all {
+		if m.State == goose.StatePending {
+			return job.Errorf(job.CodeConflict, "the database's schema lacks migration %d, though it has later ones: it was migrated by a program that was no release; begin with a new database, or with a backup", m.Source.Version)
+		}
 	}
 	return nil
 }

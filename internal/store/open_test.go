@@ -67,7 +67,14 @@ func TestSchemaVersions(t *testing.T) {
 		}
 		_ = s.Close()
 
-		if _, err := raw(t, dsn).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)"); err != nil {
+		if _, err := raw(t, dsn).Exec("DELETE FROM goose_db_version WHERE version_id = 3"); err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
+		if job.CodeOf(err) != job.CodeConflict || !strings.Contains(err.Error(), "lacks migration 3,") {
+			t.Errorf("a schema with a gap: %v, want it refused", err)
+		}
+		if _, err := raw(t, dsn).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, TRUE), (99999, TRUE)"); err != nil {
 			t.Fatal(err)
 		}
 		_, err = store.Open(t.Context(), store.Config{URL: dsn, AutoMigrate: true}, testkit.Logger(t), store.Options{})
