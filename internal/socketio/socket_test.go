@@ -340,7 +340,7 @@ func TestBackpressure(t *testing.T) {
 	t.Parallel()
 	hold := make(chan struct{})
 	var handled atomic.Int32
-	r := newRig(t, Config{MaxPayload: 10_000}, func(s *Server) {
+	r := newRig(t, Config{MaxPayload: 10_000, PingInterval: time.Hour}, func(s *Server) {
 		s.Namespace("/").Handle("x", func(_ context.Context, _ *Socket, e Event) {
 			<-hold
 			handled.Add(1)
