@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/store"
@@ -218,7 +219,14 @@ func (e *examination) signing(ctx context.Context, cfg mail.Config) bool {
 	return true
 }
 
-func (e *examination) access(_ context.Context, cfg Config, r Role) {
+func (e *examination) access(ctx context.Context, cfg Config, r Role) {
+	if url := cfg.Auth.JWKSURL; r.API && url != "" {
+		if n, err := auth.CountKeys(ctx, url); err != nil {
+			e.add("access", Fails, "users' tokens cannot be checked: "+err.Error(), "correct POSTRIDER_JWKS_URL, or start what answers there")
+		} else {
+			e.add("access", Fine, fmt.Sprintf("there are keys to check users' tokens with: %d", n), "")
+		}
+	}
 	if r.API && len(cfg.Auth.APIKeys) == 0 {
 		e.add("access", Warns, "there are no API keys: everybody on this machine may send", "postrider new-key NAME, into POSTRIDER_API_KEYS")
 	}

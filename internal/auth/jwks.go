@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/rounds"
 )
 
@@ -91,7 +92,18 @@ func (s *keySet) round(ctx context.Context) error {
 func (s *keySet) recent() bool { return !s.asked.IsZero() && s.now().Sub(s.asked) < keysPause }
 
 func (s *keySet) get(ctx context.Context) ([]publicKey, error) {
-	text, err := s.fetch(ctx, s.url)
+	return getKeys(ctx, s.url, s.fetch)
+}
+
+// CountKeys fetches a JWK Set and says how many of its keys tokens can be
+// checked with; none is an error.
+func CountKeys(ctx context.Context, url string) (int, error) {
+	keys, err := getKeys(ctx, url, fetch.Get)
+	return len(keys), err
+}
+
+func getKeys(ctx context.Context, url string, get func(context.Context, string) ([]byte, error)) ([]publicKey, error) {
+	text, err := get(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("fetching the keys: %w", err)
 	}

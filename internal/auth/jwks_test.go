@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -249,5 +251,21 @@ func TestRemoteKeysStrange(t *testing.T) {
 				t.Errorf("%q: got %v", text, err)
 			}
 		})
+	}
+}
+
+func TestCountKeys(t *testing.T) {
+	text := must(json.Marshal(jose.JSONWebKeySet{Keys: allKeys()}))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/jwks" {
+			_, _ = w.Write(text)
+		}
+	}))
+	defer server.Close()
+	if n, err := auth.CountKeys(t.Context(), server.URL+"/jwks"); n != 3 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if n, err := auth.CountKeys(t.Context(), server.URL+"/none"); n != 0 || err == nil {
+		t.Errorf("got %d, %v", n, err)
 	}
 }
