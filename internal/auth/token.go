@@ -100,11 +100,16 @@ func (t *Tokens) Stop() {
 	}
 }
 
-// claims are those that we read.
+// claims are those that are checked, and rooms. Those of RFC 7519 without sub:
+// many an application puts a number there.
 type claims struct {
-	jwt.Claims
-	Name  string   `json:"name"`
-	Rooms []string `json:"rooms"`
+	Issuer    string           `json:"iss"`
+	Audience  jwt.Audience     `json:"aud"`
+	Expiry    *jwt.NumericDate `json:"exp"`
+	NotBefore *jwt.NumericDate `json:"nbf"`
+	IssuedAt  *jwt.NumericDate `json:"iat"`
+	ID        string           `json:"jti"`
+	Rooms     []string         `json:"rooms"`
 }
 
 // Verify returns whose token it is. The error wraps ErrToken, or ErrNoKeys,
@@ -135,10 +140,9 @@ func (t *Tokens) Verify(ctx context.Context, token string) (Identity, error) {
 	if err != nil {
 		return Identity{}, refusedToken("its claim %s %w", t.config.JWTUserClaim, err)
 	}
-	return Identity{
-		ID: id, Name: c.Name, Rooms: c.Rooms,
-		Expires: c.Expiry.Time(), Issued: c.IssuedAt.Time(), TokenID: c.ID,
-	}, nil
+	who := Identity{ID: id, Rooms: c.Rooms, Expires: c.Expiry.Time(), Issued: c.IssuedAt.Time(), TokenID: c.ID}
+	_ = json.Unmarshal(all["name"], &who.Name) // what is no text is no name
+	return who, nil
 }
 
 // algorithms are those that a token may be signed with: a secret's or those of
@@ -170,7 +174,8 @@ func (t *Tokens) check(c claims) error {
 	if t.config.JWTAudience != "" {
 		want.AnyAudience = jwt.Audience{t.config.JWTAudience}
 	}
-	if err := c.ValidateWithLeeway(want, leeway); err != nil {
+	given := jwt.Claims{Issuer: c.Issuer, Audience: c.Audience, Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt}
+	if err := given.ValidateWithLeeway(want, leeway); err != nil {
 		return refusedToken("%w", err)
 	}
 	if len(c.Rooms) > maxRooms {

@@ -79,6 +79,7 @@ func TestTokenTellsItsUser(t *testing.T) {
 			nil,
 			auth.Identity{ID: "42", Name: "Ann", Rooms: []string{"a", "b"}, Expires: noon.Add(time.Hour), Issued: noon.Add(-time.Minute), TokenID: "t1"},
 		},
+		"a number, as sub": {claims{"sub": 42, "name": 7}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
 		"a number":         {claims{"sub": nil, "uid": 9007199254740993}, []string{"POSTRIDER_JWT_USER_CLAIM=uid"}, auth.Identity{ID: "9007199254740993", Expires: noon.Add(time.Hour)}},
 		"just over":        {claims{"exp": at(-29 * time.Second)}, nil, auth.Identity{ID: "42", Expires: noon.Add(-29 * time.Second)}},
 		"nearly there":     {claims{"nbf": at(29 * time.Second)}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
