@@ -77,8 +77,11 @@ func (p *Preferences) QuietUntil(t time.Time) (end time.Time, quiet bool) {
 	}
 	loc := p.zone()
 	end = schedule.Next(daily(p.QuietHours.To), loc, t)
-	// It is quiet when the end comes before a beginning does.
-	return end, end.Before(schedule.Next(daily(p.QuietHours.From), loc, t))
+	begin := schedule.Next(daily(p.QuietHours.From), loc, t)
+	// It is quiet when the end comes before a beginning does. A gap that holds both
+	// brings them at once: of hours that are over midnight the end is then that of
+	// those which began the day before.
+	return end, end.Before(begin) || end.Equal(begin) && p.QuietHours.From > p.QuietHours.To
 }
 
 // WindowEnd is when the digest's window ends that t is in: always after t. One

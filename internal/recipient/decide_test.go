@@ -48,6 +48,8 @@ func TestQuietUntil(t *testing.T) {
 		{"its beginning is in the gap", "02:30", "05:00", "2026-03-29 03:00:00+02:00", "2026-03-29 05:00:00+02:00"},
 		{"it is all in the gap", "02:15", "02:45", "2026-03-29 03:00:00+02:00", ""},
 		{"before one that is all in the gap", "02:15", "02:45", "2026-03-29 01:59:59+01:00", ""},
+		{"its end and the next beginning are in the gap", "02:30", "02:15", "2026-03-28 12:00:00+01:00", "2026-03-29 03:00:00+02:00"},
+		{"its end and its beginning were in the gap", "02:30", "02:15", "2026-03-29 03:00:00+02:00", "2026-03-30 02:15:00+02:00"},
 		{"its end comes twice, before the first", "22:00", "02:30", "2026-10-25 02:29:00+02:00", "2026-10-25 02:30:00+02:00"},
 		{"its end comes twice, after the first", "22:00", "02:30", "2026-10-25 02:31:00+02:00", ""},
 		{"its end comes twice, before the second", "22:00", "02:30", "2026-10-25 02:29:00+01:00", ""},
