@@ -2,13 +2,19 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/gorilla/websocket"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/inbox"
@@ -98,21 +104,24 @@ func TestCatchUp(t *testing.T) {
 	p.ready() // its subscription is told to clients, too
 	c := p.connect(token(t, user{ID: "ann"}), map[string]int64{"user:ann": 3, "everyone": 1, "user:bob": 0, "room:x": 0})
 	c.want("connect")
-	seen := map[string]int{}
+	seen := map[string][]int64{}
 	for range 5 {
-		for _, stream := range []string{"user:ann", "everyone", "user:bob"} {
-			if strings.Contains(c.want("notification"), stream) {
-				seen[stream]++
-			}
-			break
+		var n struct {
+			Stream string
+			Seq    int64
 		}
+		if err := json.Unmarshal([]byte(c.want("notification")), &n); err != nil {
+			t.Fatal(err)
+		}
+		seen[n.Stream] = append(seen[n.Stream], n.Seq)
 	}
 	if c.want("resync") != `{"within_ms":0}` {
 		t.Error("it is not told to fetch the rest")
 	}
-	if seen["user:bob"] != 0 {
-		t.Error("it got another's notifications")
+	if want := map[string][]int64{"user:ann": {4, 5}, "everyone": {2, 3, 4}}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("it got %v, want %v", seen, want)
 	}
+	c.never(p, inbox.Of("ann"), "notification")
 	p.connect(token(t, user{ID: "ann"}), map[string]int64{"user:ann": -1}).want("connect")
 }
 
@@ -265,6 +274,16 @@ func TestResync(t *testing.T) {
 	p := start(t, server.Client(), options{})
 	p.ready()
 	ann := p.as(user{ID: "ann"})
+	pings := func() (n int) {
+		stats := p.hub.o.Redis.Info(t.Context(), "commandstats").Val()
+		if found := regexp.MustCompile(`cmdstat_ping:calls=(\d+)`).FindStringSubmatch(stats); found != nil {
+			n, _ = strconv.Atoi(found[1]) // digits
+		}
+		return n
+	}
+	before := pings()
+	testkit.WaitFor(t, patience, "the silent subscription is asked for a sign of life", func() bool { return pings() >= before+3 })
+	ann.never(p, inbox.Of("ann"), "resync")
 	for range 2 {
 		if err := server.Client().ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
 			t.Fatal(err)
@@ -337,6 +356,25 @@ func TestRedisAway(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	server.Restart()
+}
+
+// The Redis that is embedded in the one-process postrider does, too.
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	p := start(t, rdb, options{})
+	p.ready()
+	ann, bob := p.as(user{ID: "ann", Rooms: []string{"red"}}), p.as(user{ID: "bob", Rooms: []string{"red"}})
+	ann.ask("join_room", "red")
+	bob.ask("join_room", "red")
+	ann.want("user_online")
+	ann.want("user_online")
+	if err := p.pub.RevokeUser(context.Background(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	ann.wantCut()
+	bob.end()
 }
 
 func TestCluster(t *testing.T) {

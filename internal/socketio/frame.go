@@ -74,7 +74,8 @@ func textFrame(data []byte) *frame   { return &frame{data: data} }
 func binaryFrame(data []byte) *frame { return &frame{data: data, binary: true} }
 func controlFrame(kind byte) *frame  { return &frame{data: []byte{kind}} }
 func (f *frame) size() int           { return len(f.data) + frameOverhead }
-func (f *frame) is(kind byte) bool   { return !f.binary && len(f.data) == 1 && f.data[0] == kind }
+
+// sizeOf is what frames count for together.
 func sizeOf(frames []*frame) (sum int) {
 	for _, f := range frames {
 		sum += f.size()
