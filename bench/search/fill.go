@@ -13,22 +13,24 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// What mails are like. One comes each half second; each fiftieth is to the same
-// address, up to 10,000, the others go around.
+// What mails are like. One comes each half second. One address gets 10,000 of
+// them, all the time, but no more than each fiftieth; the others go around.
 const (
 	firstAt   = 1_780_000_000_000 // milliseconds since 1970
 	between   = 500               // milliseconds
 	templates = 10
 	category  = "receipt"
 	busiest   = "busy@example.com"
-	busyShare = 50
-	busyMost  = 10_000
+	busyMails = 10_000
 	// failedShare is what part of them has failed: one in so many.
 	failedShare = 49
 )
 
 // people is to how many the mails go: twenty to each.
 func people(jobs int) int { return max(jobs/20, 1) }
+
+// busyShare is what part of the mails goes to the busiest: one in so many.
+func busyShare(jobs int) int { return max(jobs/busyMails, 50) }
 
 func address(n int) string { return fmt.Sprintf("user%d@example.com", n) }
 
@@ -61,7 +63,7 @@ func fill(ctx context.Context, d database, jobs int) (err error) {
 		), strings.NewReplacer(
 			"{from}", strconv.Itoa(from), "{to}", strconv.Itoa(min(from+part-1, jobs)),
 			"{at}", fmt.Sprintf("(%d + %d * CAST(n AS BIGINT))", int64(firstAt), between),
-			"{to_whom}", fmt.Sprintf("CASE WHEN n %% %d = 0 AND n <= %d THEN '%s' ELSE 'user' || (n %% %d) || '@example.com' END", busyShare, busyShare*busyMost, busiest, people(jobs)),
+			"{to_whom}", fmt.Sprintf("CASE WHEN n %% %d = 0 THEN '%s' ELSE 'user' || (n %% %d) || '@example.com' END", busyShare(jobs), busiest, people(jobs)),
 			"{failed}", fmt.Sprintf("n %% %d = 0", failedShare), "{templates}", strconv.Itoa(templates), "{category}", category,
 		)); err != nil {
 			return fmt.Errorf("writing mails: %w", err)

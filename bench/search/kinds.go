@@ -27,8 +27,9 @@ type search func(context.Context) (int, error)
 
 // kinds lists them for a database of so many mails.
 func kinds(jobs int) []kind {
+	share := busyShare(jobs)
 	someone := func() []string { // but not who is busy
-		return []string{address(rand.IntN(people(jobs)/busyShare)*busyShare + 1 + rand.IntN(busyShare-1))}
+		return []string{address(rand.IntN(people(jobs)/share)*share + 1 + rand.IntN(share-1))}
 	}
 	busy := []string{busiest}
 	day := func(q delivery.Query) delivery.Query {
