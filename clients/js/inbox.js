@@ -5,6 +5,7 @@ import { Requests } from './http.js'
 import { Counts } from './counts.js'
 
 const pageSize = 50
+const largestPage = 200
 const streamsAtOnce = 50 // asked after in one request, whose URL is bounded
 const slowTimer = 60_000 // milliseconds between questions for what was lost
 const firstWait = 1_000 // before a question that failed is repeated; doubled each time
@@ -236,17 +237,24 @@ export class Inbox {
     }
   }
 
-  /** Looks again at what is marked of the newest entries. */
+  /** Looks again at what is marked of the entries that are here. */
   async #refresh() {
     try {
-      const page = await this.#requests.page(pageSize)
+      const marked = new Map()
+      const last = {}
+      let page
+      let cursor
+      do {
+        page = await this.#requests.page(largestPage, cursor)
+        Object.assign(last, cursor ? {} : page.last)
+        for (const e of page.notifications) marked.set(e.id, e)
+        cursor = page.next_cursor
+      } while (cursor && this.#state.notifications.some((e) => at(e) < at(page.notifications.at(-1))))
+      const oldest = cursor ? at(page.notifications.at(-1)) : -Infinity
       this.#set(() => {
-        const there = new Set(page.notifications.map((e) => e.id))
-        const oldest = page.notifications.at(-1)
-        for (const e of page.notifications) this.#entries.set(e.id, e)
-        for (const e of this.#entries.values()) {
-          const covered = !page.next_cursor || at(e) > at(oldest)
-          if (covered && !there.has(e.id) && e.seq <= (page.last[e.stream] ?? -1)) this.#entries.delete(e.id) // archived
+        for (const e of [...this.#entries.values()]) {
+          if (marked.has(e.id)) this.#entries.set(e.id, marked.get(e.id))
+          else if (at(e) > oldest && e.seq <= (last[e.stream] ?? 0)) this.#entries.delete(e.id) // archived
         }
       })
     } catch {

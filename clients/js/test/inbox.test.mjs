@@ -216,6 +216,19 @@ test('reads, archives, and reads all', async (t) => {
   assert.deepEqual(ids(inbox), [])
 })
 
+test('sees what another tab has read, beyond the first page too', async (t) => {
+  const server = new Server()
+  for (let i = 0; i < 300; i++) server.post('everyone', false)
+  const { inbox } = await rig(t, { server })
+  while (await inbox.more());
+  assert.equal(inbox.getState().notifications.length, 300)
+  for (const n of server.all()) server.mark(n, 'read')
+  server.push('unread_count', server.counts())
+  await settle()
+  assert.ok(inbox.getState().notifications.every((e) => e.isRead))
+  assert.equal(inbox.getState().notifications.length, 300)
+})
+
 test('follows a stream that has begun anew, and loses one that it may read no more', async (t) => {
   const { server, got, inbox, pass } = await rig(t)
   for (let i = 0; i < 5; i++) server.post('user:42')
