@@ -13,6 +13,7 @@ import (
 
 // silentFor is how long an answer must be outstanding before the others are
 // suspected: a caller's own, shorter deadline says nothing of the connection.
+// Nor does the silence of a subscription, which has asked for nothing.
 const silentFor = ioTimeout - time.Second
 
 // circle is the connections of one client. What a firewall or a failed host
@@ -71,7 +72,14 @@ type member struct {
 	net.Conn
 	circle *circle
 	addr   string
-	heard  atomic.Int64 // a time.Duration by the circle's clock
+	// When it last heard, and asked, anything: a time.Duration by the circle's
+	// clock.
+	heard, asked atomic.Int64
+}
+
+func (m *member) Write(b []byte) (int, error) {
+	m.asked.Store(int64(m.circle.now()))
+	return m.Conn.Write(b)
 }
 
 func (m *member) Read(b []byte) (int, error) {
@@ -80,7 +88,7 @@ func (m *member) Read(b []byte) (int, error) {
 	switch {
 	case n > 0:
 		m.heard.Store(int64(m.circle.now()))
-	case errors.Is(err, os.ErrDeadlineExceeded) && m.circle.now()-began >= silentFor:
+	case errors.Is(err, os.ErrDeadlineExceeded) && m.circle.now()-began >= silentFor && m.asked.Load() > m.heard.Load():
 		m.circle.hangUp(m.addr, began)
 	}
 	return n, err

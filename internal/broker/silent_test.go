@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -83,6 +84,14 @@ func TestHangUp(t *testing.T) {
 		wait(50 * time.Millisecond)
 		if !open(idle) || !open(busy) {
 			t.Fatal("an impatient caller took others with it")
+		}
+		wait(ioTimeout)
+		if !open(idle) || !open(busy) {
+			t.Fatal("a subscriber to silence took others with it")
+		}
+		go io.Copy(io.Discard, far[waits.Conn])
+		if _, err := waits.Write([]byte("PING")); err != nil {
+			t.Fatal(err)
 		}
 		time.AfterFunc(time.Second, func() { _, _ = far[busy.Conn].Write([]byte("+OK")) })
 		go busy.Read(make([]byte, 8))
