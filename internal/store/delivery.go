@@ -122,18 +122,27 @@ func searchText(q delivery.Query, frequent bool) (text string, args []any, err e
 		mail = []string{"EXISTS (SELECT 1 FROM mails WHERE mails.job_id = jobs.id AND " + strings.Join(mail, " AND ") + " LIMIT 1 OFFSET 0)"}
 	}
 	where = append(where, mail...)
+	// A bound is of both tables where two are joined: PostgreSQL draws no conclusion
+	// from one to the other, and would merge them from the newest row of one on.
+	bound := func(op, at string) {
+		for _, column := range []string{"jobs.id", "mails.job_id"} {
+			if column == id || strings.Contains(from, "JOIN") {
+				and(column+op, at)
+			}
+		}
+	}
 	if !q.Since.IsZero() {
-		and(id+" >= ?", string(job.IDFrom(q.Since)))
+		bound(" >= ?", string(job.IDFrom(q.Since)))
 	}
 	if !q.Until.IsZero() {
-		and(id+" < ?", string(job.IDFrom(q.Until)))
+		bound(" < ?", string(job.IDFrom(q.Until)))
 	}
 	if q.Before != "" {
 		before, err := job.ParseID(string(q.Before))
 		if err != nil {
 			return "", nil, job.Errorf(job.CodeInvalid, "the cursor is not one that this search gave")
 		}
-		and(id+" < ?", string(before))
+		bound(" < ?", string(before))
 	}
 	if len(where) == 0 {
 		where = append(where, "TRUE")
