@@ -18,10 +18,6 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-// maxAfter bounds how many streams are asked after at once: those of a user
-// with as many rooms as a user may have.
-const maxAfter = inbox.MaxRooms + 2
-
 // RoomsQuery names rooms; huma looks into exported fields only.
 type RoomsQuery struct {
 	Rooms []string `query:"room,explode" maxItems:"500" doc:"the rooms that belong to the inbox. With a token they are those that it lists, or some of these"`
