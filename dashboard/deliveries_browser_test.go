@@ -20,12 +20,12 @@ func TestDeliveriesInBrowser(t *testing.T) {
 	m.settle(failed, job.PermanentFailure("550 5.1.1 <other-person-with-a-long-name@subdomain.example.com> unknown"))
 	m.put("later@example.com", "Later", "news", time.Hour)
 
-	b := newBrowser(t)
+	b := openTab(t)
 	b.login(m.rig, "ann")
-	b.do(chromedp.Navigate(m.url + "/admin/deliveries"))
+	b.Do(chromedp.Navigate(m.url + "/admin/deliveries"))
 	b.shots("deliveries")
-	b.do(chromedp.Navigate(m.url + deliveryPath(failed)))
+	b.Do(chromedp.Navigate(m.url + deliveryPath(failed)))
 	b.shots("delivery")
-	b.do(chromedp.Navigate(m.url + "/admin"))
+	b.Do(chromedp.Navigate(m.url + "/admin"))
 	b.shots("objectives")
 }

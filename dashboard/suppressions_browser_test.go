@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/testkit/browser"
 )
 
 // TestSuppressionsInBrowser does with the list what operators do, as one.
@@ -19,22 +20,22 @@ func TestSuppressionsInBrowser(t *testing.T) {
 	m.suppress(mail.Suppression{Address: "gone@example.com", Reason: mail.Bounce, Note: "message: smtp; 550 5.1.1 <gone@example.com> User unknown in virtual mailbox table", Job: string(failed)})
 	m.suppress(mail.Suppression{Address: "a-person-with-a-rather-long-name@subdomain.of-a-long-domain.example.com", Category: "newsletter", Reason: mail.Unsubscribe})
 	m.suppress(mail.Suppression{Address: "angry@example.com", Reason: mail.Complaint, Note: "ses: abuse"})
-	b := newBrowser(t)
+	b := openTab(t)
 	b.login(m.rig, "ann")
 
 	// From the navigation, add one, by the keyboard alone.
-	b.do(
+	b.Do(
 		chromedp.Click(chromedp.CSS(`nav a[href="/admin/suppressions"]`)),
 		chromedp.WaitVisible(chromedp.CSS(`table.list`)),
 	)
 	b.shots("suppressions")
-	b.do(
+	b.Do(
 		chromedp.Focus(chromedp.CSS(`.tools details:first-child summary`)),
 		chromedp.KeyEvent(" "),
 		chromedp.WaitVisible(chromedp.CSS(`form[action$="/add"] input[name=address]`)),
 	)
 	b.shots("suppressions-add")
-	b.do(
+	b.Do(
 		chromedp.SendKeys(chromedp.CSS(`form[action$="/add"] input[name=address]`), "New@Example.com\tnews\t\tby phone\r"),
 		chromedp.WaitVisible(chromedp.CSS(`.notice[role=status]`)),
 	)
@@ -43,7 +44,7 @@ func TestSuppressionsInBrowser(t *testing.T) {
 	}
 
 	// Search it, by the address and then by the reason.
-	b.do(
+	b.Do(
 		chromedp.SendKeys(chromedp.CSS(`input[name=q]`), "gone@example.com\r"),
 		chromedp.WaitNotPresent(`//td//span[text()="angry@example.com"]`),
 		chromedp.WaitVisible(`//td//span[text()="gone@example.com"]`),
@@ -63,7 +64,7 @@ func TestSuppressionsInBrowser(t *testing.T) {
 	}
 	choose := func(path string) {
 		t.Helper()
-		b.do(
+		b.Do(
 			chromedp.Navigate(m.url+suppressionRoot),
 			chromedp.Click(chromedp.CSS(`.tools details:last-child summary`)),
 			chromedp.WaitVisible(chromedp.CSS(`input[type=file]`)),
@@ -72,18 +73,18 @@ func TestSuppressionsInBrowser(t *testing.T) {
 			chromedp.WaitVisible(chromedp.CSS(`#new`)),
 		)
 	}
-	b.expect("422 (Unprocessable") // so the page with the bad lines is answered
+	b.Expect("422 (Unprocessable") // so the page with the bad lines is answered
 	choose(file("bad.csv", "address,reason\ngood@example.com,manual\nnobody,manual\nx@example.com,boredom\n"))
-	if got := ask(b, chromedp.Text(chromedp.CSS("ul.bad"))); !strings.Contains(got, "line 3") || !strings.Contains(got, "line 4") {
+	if got := browser.Ask(b.Tab, chromedp.Text(chromedp.CSS("ul.bad"))); !strings.Contains(got, "line 3") || !strings.Contains(got, "line 4") {
 		t.Errorf("the bad lines are %q", got)
 	}
 	b.shots("suppressions-bad")
 	choose(file("good.csv", "address,reason,category\none@example.com,unsubscribe,news\ntwo@example.com,manual,\ngone@example.com,bounce,\n"))
-	if got := ask(b, chromedp.Text(chromedp.CSS("#new"))); got != "2" {
+	if got := browser.Ask(b.Tab, chromedp.Text(chromedp.CSS("#new"))); got != "2" {
 		t.Errorf("new are %s", got)
 	}
 	b.shots("suppressions-import")
-	b.do(
+	b.Do(
 		chromedp.Click(chromedp.CSS(`form[action$="/import"] button`)),
 		chromedp.WaitVisible(`//p[@role="status"][contains(text(), "Imported: 3")]`),
 	)
@@ -96,13 +97,13 @@ func TestSuppressionsInBrowser(t *testing.T) {
 		Status int
 		Text   string
 	}
-	got := ask(b, chromedp.Evaluate[answer](`fetch(document.querySelector("a[download]").href).then(async r => ({Status: r.status, Text: await r.text()}))`, chromedp.EvalAwaitPromise))
+	got := browser.Ask(b.Tab, chromedp.Evaluate[answer](`fetch(document.querySelector("a[download]").href).then(async r => ({Status: r.status, Text: await r.text()}))`, chromedp.EvalAwaitPromise))
 	if got.Status != http.StatusOK || strings.Count(got.Text, "\n") != 7 || !strings.Contains(got.Text, "two@example.com,,manual") {
 		t.Errorf("the file is %+v", got)
 	}
 
 	// Remove one, then those that are marked.
-	b.do(
+	b.Do(
 		chromedp.Click(chromedp.CSS(`button[aria-label="Remove gone@example.com, all mail, bounce"]`)),
 		chromedp.WaitVisible(`//p[@role="status"][contains(text(), "Removed: 1")]`),
 		chromedp.Click(`//label[.//span[text()="one@example.com"]]`),
@@ -115,12 +116,12 @@ func TestSuppressionsInBrowser(t *testing.T) {
 	}
 
 	// Every control has a name.
-	if nameless := ask(b, chromedp.Evaluate[string](nameless)); nameless != "" {
+	if nameless := browser.Ask(b.Tab, chromedp.Evaluate[string](nameless)); nameless != "" {
 		t.Errorf("without a name are %s", nameless)
 	}
 
 	// And the way there from a mail.
-	b.do(
+	b.Do(
 		chromedp.Navigate(m.url+deliveryPath(failed)),
 		chromedp.Click(chromedp.CSS(`a[href="/admin/suppressions?q=gone%40example.com"]`)),
 		chromedp.WaitVisible(chromedp.CSS(`p.empty`)),
@@ -136,17 +137,17 @@ const nameless = `Array.from(document.querySelectorAll("button, input:not([type=
 func TestSuppressionsViewerInBrowser(t *testing.T) {
 	m := newMailRig(t)
 	m.suppress(mail.Suppression{Address: "gone@example.com", Reason: mail.Bounce, Note: "550 5.1.1 <gone@example.com> unknown"})
-	b := newBrowser(t)
+	b := openTab(t)
 	b.enter(m.rig, "bob")
-	b.do(chromedp.Navigate(m.url+suppressionRoot), chromedp.WaitVisible(chromedp.CSS(`table.list`)))
-	page := ask(b, chromedp.Evaluate[string](`document.documentElement.outerHTML`))
+	b.Do(chromedp.Navigate(m.url+suppressionRoot), chromedp.WaitVisible(chromedp.CSS(`table.list`)))
+	page := browser.Ask(b.Tab, chromedp.Evaluate[string](`document.documentElement.outerHTML`))
 	if strings.Contains(page, "gone@") || !strings.Contains(page, "g***@example.com") || strings.Contains(page, "checkbox") {
 		t.Errorf("a viewer sees %s", page)
 	}
 	b.shots("suppressions-viewer")
-	b.expect("403 (Forbidden)")
+	b.Expect("403 (Forbidden)")
 	for _, do := range []string{`fetch("/admin/suppressions.csv")`, `fetch("/admin/suppressions/remove", {method: "POST"})`, `fetch("/admin/suppressions/add", {method: "POST"})`} {
-		if status := ask(b, chromedp.Evaluate[int](do+`.then(r => r.status)`, chromedp.EvalAwaitPromise)); status != http.StatusForbidden {
+		if status := browser.Ask(b.Tab, chromedp.Evaluate[int](do+`.then(r => r.status)`, chromedp.EvalAwaitPromise)); status != http.StatusForbidden {
 			t.Errorf("%s is answered %d", do, status)
 		}
 	}

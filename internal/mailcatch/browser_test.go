@@ -40,7 +40,7 @@ func TestMailboxInBrowser(t *testing.T) {
 	if got := browser.Ask(b, chromedp.Title()); !strings.HasPrefix(got, "A very long subject") {
 		t.Errorf("title %q", got)
 	}
-	b.Fits("the mail")
+	b.Fits("the mail", 390)
 	b.Shot("mail-phone")
 	b.Do(chromedp.EmulateViewport(1000, 900))
 	b.Shot("mail")

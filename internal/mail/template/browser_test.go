@@ -38,13 +38,13 @@ func TestBuiltinInBrowser(t *testing.T) {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{390, 700} {
 				b.Do(browser.Scheme(scheme), chromedp.EmulateViewport(width, 700))
-				b.Fits(tm.Name)
+				b.Fits(tm.Name, int(width))
 				b.Shot(fmt.Sprintf("%s-%s-%d", tm.Name, scheme, width))
 			}
 		}
 		// A link that has no place to break, such as one with a token.
 		b.Do(chromedp.EmulateViewport(390, 700), chromedp.Navigate(srv.URL+"/"+tm.Name+"?long="+strings.Repeat("x", 300)), chromedp.WaitVisible(chromedp.CSS("h1")))
-		b.Fits(tm.Name + " with a long link")
+		b.Fits(tm.Name+" with a long link", 390)
 		b.Shot(tm.Name + "-long-390")
 	}
 }

@@ -89,12 +89,7 @@ func TestWatch(t *testing.T) {
 	l.Start()
 	defer l.Stop()
 	files{"a.html": page("another")}.write(t, dir)
-	for deadline := time.Now().Add(time.Minute); text(t, l, "a") != "another\n"; {
-		if time.Now().After(deadline) {
-			t.Fatal("the change was not seen")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	testkit.WaitFor(t, time.Minute, "the change is seen", func() bool { return text(t, l, "a") == "another\n" })
 }
 
 func TestNoDirectory(t *testing.T) {

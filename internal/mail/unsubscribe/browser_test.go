@@ -29,7 +29,7 @@ func TestInBrowser(t *testing.T) {
 		t.Helper()
 		for _, scheme := range []string{"light", "dark"} {
 			b.Do(browser.Scheme(scheme), chromedp.EmulateViewport(360, 640, chromedp.EmulateMobile))
-			b.Fits(name)
+			b.Fits(name, 360)
 			b.Shot(name + "-phone-" + scheme)
 			b.Do(chromedp.EmulateViewport(1000, 640))
 			b.Shot(name + "-" + scheme)

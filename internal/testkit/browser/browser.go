@@ -129,11 +129,12 @@ func (b *Tab) keep(name string, png []byte) {
 	}
 }
 
-// Fits fails the test where the page is wider than its window.
-func (b *Tab) Fits(name string) {
+// Fits fails the test where the page is wider than so many CSS pixels: on a
+// phone the window grows with a page that does not fit.
+func (b *Tab) Fits(name string, width int) {
 	b.t.Helper()
-	if Ask(b, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`)) {
-		b.t.Errorf("%s is wider than its window", name)
+	if got := Ask(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)); got > width {
+		b.t.Errorf("%s is %d pixels wide, and the window %d", name, got, width)
 	}
 }
 
