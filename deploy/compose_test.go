@@ -35,7 +35,7 @@ func compose(t *testing.T, env types.Mapping) *types.Project {
 	return project
 }
 
-var pinned = regexp.MustCompile(`^[a-z/]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?$`)
+var pinned = regexp.MustCompile(`^[a-z/-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?$`)
 
 func TestComposeServices(t *testing.T) {
 	project := compose(t, nil)

@@ -91,7 +91,9 @@ func TestMakeSecrets(t *testing.T) {
 	}
 	// A container's user is nobody the host knows, and has to read them.
 	before := map[string]string{}
-	for _, name := range []string{"postgres_password", "database_url", "api_keys", "smtp_url"} {
+	for _, name := range []string{
+		"postgres_password", "database_url", "api_keys", "jwt_secret", "grafana_password", "smtp_url",
+	} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o444 {
 			t.Errorf("%s: %v, %v; want it readable", name, info, err)
 		}
