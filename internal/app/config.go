@@ -32,7 +32,7 @@ import (
 type Config struct {
 	Broker  broker.Config
 	Store   store.Config
-	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set"`
+	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set, and postrider dev what it signs the tokens of /dev/token with"`
 	Mail    mail.Config
 	Files   attach.Config
 	// Categories of mail.

@@ -36,8 +36,15 @@ func (a *App) openLive(mounts map[string]http.Handler) (err error) {
 // mayConnect lets pages connect that are ours or that CORS lets call the API:
 // browsers do not guard WebSockets by CORS.
 func (a *App) mayConnect(r *http.Request) bool {
+	return a.isOwnPage(r) || slices.Contains(a.cfg.HTTP.CORSOrigins, "*")
+}
+
+// isOwnPage tells whether a request comes from no page, or from one of this
+// host, of POSTRIDER_PUBLIC_URL or of an origin that POSTRIDER_CORS_ORIGINS
+// names.
+func (a *App) isOwnPage(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	own := func(allowed string) bool { return allowed == "*" || strings.EqualFold(allowed, origin) }
+	own := func(allowed string) bool { return strings.EqualFold(allowed, origin) }
 	public, err := url.Parse(a.cfg.HTTP.PublicURL)
 	return socketio.SameHost(r) || slices.ContainsFunc(a.cfg.HTTP.CORSOrigins, own) ||
 		err == nil && public.Host != "" && own(public.Scheme+"://"+public.Host)

@@ -122,6 +122,9 @@ func (a *App) greet(w io.Writer) {
 	if a.catcher != nil {
 		fmt.Fprintf(w, "  Mails    %s/dev/mail\n", base)
 	}
+	if a.signsForAnyone() {
+		fmt.Fprintf(w, "  Live     %s/socket.io/ (a token to try it with: '%s/dev/token?user=ann&room=lobby')\n", base, base)
+	}
 	fmt.Fprintf(w, "  Monitor  %s/admin\n  Health   %s/readyz\n", base, base)
 	if a.cfg.Store.SQLite() {
 		fmt.Fprintf(w, "  Data     %s\n", a.cfg.Store.URL[len("sqlite:"):])

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/dashboard"
-	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail/feedback"
@@ -43,7 +42,9 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}
-	a.tokens = auth.NewTokens(auth.TokenOptions{Config: a.cfg.Auth, Log: a.log})
+	if err := a.openTokens(mounts); err != nil {
+		return err
+	}
 	if err := a.openLive(mounts); err != nil {
 		return err
 	}

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -198,7 +195,7 @@ func userID(raw json.RawMessage) (string, error) {
 		return string(raw), nil
 	case json.Unmarshal(raw, &id) != nil:
 		return "", errors.New("is neither a string nor a whole number")
-	case id == "" || len(id) > maxUserID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
+	case !nameFits(id):
 		return "", fmt.Errorf("is empty, longer than %d bytes or has control characters", maxUserID)
 	}
 	return id, nil

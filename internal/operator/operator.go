@@ -33,6 +33,7 @@ type commands struct {
 	Jobs         jobs         `cmd:"" help:"List, show, retry and cancel the jobs of a running Postrider."`
 	HashPassword hashPassword `cmd:"" help:"Make the hash of a dashboard user's password, which is read from the standard input."`
 	NewKey       newKey       `cmd:"" help:"Make an API key."`
+	NewToken     newToken     `cmd:"" help:"Make a token of a user of your application, signed with POSTRIDER_JWT_SECRET, to try live connections and inboxes with."`
 	Healthcheck  healthcheck  `cmd:"" help:"Ask a running process whether it is well; for containers."`
 	Doctor       doctor       `cmd:"" help:"Look over what the settings name, and say what to mend."`
 }
