@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test-deps test test-all fuzz chaos bench check generate vulncheck
+.PHONY: help run build clients test-deps test test-all fuzz chaos bench check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -18,6 +18,22 @@ build: $(PROGRAMS:%=bin/%) ## leave bin/api bin/worker bin/scheduler bin/postrid
 .PHONY: $(PROGRAMS:%=bin/%)
 $(PROGRAMS:%=bin/%): bin/%:
 	CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
+
+# Where POSTRIDER_WEB_DIR is by default.
+WEB := web
+
+# npm writes .package-lock.json last.
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
+	@touch $@
+
+clients: clients/js/node_modules/.package-lock.json ## put the browser's clients where the api serves them from (npm)
+	@mkdir -p $(WEB)/socket.io $(WEB)/clients/js
+	@for file in socket.io.js socket.io.min.js socket.io.esm.min.js; do \
+		cp clients/js/node_modules/socket.io-client/dist/$$file clients/js/node_modules/socket.io-client/dist/$$file.map $(WEB)/socket.io/ || exit 1; \
+	done
+	@cp clients/js/*.js clients/js/*.d.ts $(WEB)/clients/js/
+	@echo "$(WEB)/socket.io and $(WEB)/clients are built"
 
 test-deps: ## install what the tests need and the machine lacks (Debian)
 	@.ci/deps

@@ -40,7 +40,7 @@ var may = map[string][]string{
 	"internal/inbox":    {"internal/job"},
 	"internal/chat":     {},
 	"internal/delivery": {"internal/job", "internal/mail", "tasks"},
-	"internal/live":     {"internal/inbox", "internal/chat", "internal/auth", "internal/limit", "internal/socketio"},
+	"internal/live":     {"internal/inbox", "internal/chat", "internal/auth", "internal/limit", "internal/socketio", "internal/job", "tasks"},
 	"internal/socketio": {},
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.

@@ -42,6 +42,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}
+	a.mountBuilt(mounts)
 	if err := a.openTokens(mounts); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -39,7 +40,10 @@ type Identity struct {
 	Name string // the claim "name", for people to read; may be empty
 	// Rooms are those that the user may enter: the claim "rooms", a list of up
 	// to 500 names.
-	Rooms   []string
+	Rooms []string
+	// Scopes are what the token allows beyond: the words of the claim "scope"
+	// (RFC 8693 section 4.2), or a list of them.
+	Scopes  []string
 	Expires time.Time // always set
 	Issued  time.Time // zero where the token does not say
 	TokenID string    // the claim "jti"; may be empty
@@ -139,7 +143,20 @@ func (t *Tokens) Verify(ctx context.Context, token string) (Identity, error) {
 	}
 	who := Identity{ID: id, Rooms: c.Rooms, Expires: c.Expiry.Time(), Issued: c.IssuedAt.Time(), TokenID: c.ID}
 	_ = json.Unmarshal(all["name"], &who.Name) // what is no text is no name
+	who.Scopes = scopes(all["scope"])
 	return who, nil
+}
+
+// scopes reads the claim; what is neither text nor a list of texts allows nothing.
+func scopes(raw json.RawMessage) (list []string) {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return strings.Fields(text)
+	}
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	return list
 }
 
 // algorithms are those that a token may be signed with: a secret's or those of

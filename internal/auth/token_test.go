@@ -75,12 +75,14 @@ func TestTokenTellsItsUser(t *testing.T) {
 	}{
 		"least": {claims{}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
 		"all": {
-			claims{"name": "Ann", "rooms": []string{"a", "b"}, "jti": "t1", "iat": at(-time.Minute), "nbf": at(-time.Minute), "role": claims{"x": 1}},
+			claims{"name": "Ann", "rooms": []string{"a", "b"}, "scope": "notify broadcast", "jti": "t1", "iat": at(-time.Minute), "nbf": at(-time.Minute), "role": claims{"x": 1}},
 			nil,
-			auth.Identity{ID: "42", Name: "Ann", Rooms: []string{"a", "b"}, Expires: noon.Add(time.Hour), Issued: noon.Add(-time.Minute), TokenID: "t1"},
+			auth.Identity{ID: "42", Name: "Ann", Rooms: []string{"a", "b"}, Scopes: []string{"notify", "broadcast"}, Expires: noon.Add(time.Hour), Issued: noon.Add(-time.Minute), TokenID: "t1"},
 		},
 		"a number, as sub": {claims{"sub": 42, "name": 7}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
 		"a number":         {claims{"sub": nil, "uid": 9007199254740993}, []string{"POSTRIDER_JWT_USER_CLAIM=uid"}, auth.Identity{ID: "9007199254740993", Expires: noon.Add(time.Hour)}},
+		"scopes by a list": {claims{"scope": []string{"notify"}}, nil, auth.Identity{ID: "42", Scopes: []string{"notify"}, Expires: noon.Add(time.Hour)}},
+		"a strange scope":  {claims{"scope": 7}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
 		"just over":        {claims{"exp": at(-29 * time.Second)}, nil, auth.Identity{ID: "42", Expires: noon.Add(-29 * time.Second)}},
 		"nearly there":     {claims{"nbf": at(29 * time.Second)}, nil, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},
 		"issuer, audience": {claims{"iss": "shop", "aud": []string{"x", "postrider"}}, []string{"POSTRIDER_JWT_ISSUER=shop", "POSTRIDER_JWT_AUDIENCE=postrider"}, auth.Identity{ID: "42", Expires: noon.Add(time.Hour)}},

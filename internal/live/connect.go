@@ -67,6 +67,9 @@ func (h *Hub) connect(ctx context.Context, k *socketio.Socket, given json.RawMes
 	}
 	k.SetData(m)
 	k.Join(inbox.Of(user.ID))
+	if c.Last == nil && h.o.Config.Aliases {
+		k.Join(aliased)
+	}
 	// Asked once the socket can be found: a revocation comes before this question
 	// and is its answer, or it comes after and finds the socket.
 	if err := h.checkRevoked(ctx, user); err != nil {
@@ -134,7 +137,7 @@ func (h *Hub) catchUp(ctx context.Context, k *socketio.Socket, v inbox.Viewer, l
 			positions = append(positions, inbox.Position{Stream: stream, Seq: seq})
 		}
 	}
-	missed, err := h.o.Missed.After(ctx, v, positions)
+	missed, err := h.o.Inbox.After(ctx, v, positions)
 	more := err != nil
 	if err != nil {
 		h.log.Warn("what a live client missed could not be read; it is told to fetch it", "err", err)

@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -20,7 +21,11 @@ func (h *Hub) deliver(text string) {
 	if e.Room != "" {
 		to = h.sockets.To(e.Room)
 	}
-	if err := to.Emit(e.Event, e.Arg); err != nil {
+	err := to.Emit(e.Event, e.Arg)
+	for _, name := range e.Aliases {
+		err = errors.Join(err, to.Within(aliased).Emit(name, e.Arg))
+	}
+	if err != nil {
 		h.log.Warn("an envelope could not be handed on", "event", e.Event, "err", err)
 	}
 }

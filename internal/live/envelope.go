@@ -15,18 +15,20 @@ type envelope struct {
 	Event string          `json:"event,omitempty"`
 	Room  string          `json:"room,omitempty"`
 	Arg   json.RawMessage `json:"arg,omitempty"`
+	// Aliases are other names of the event, see aliases.go.
+	Aliases []string `json:"aliases,omitempty"`
 	// Revoked has the connections of who it names end.
 	Revoked *revocation `json:"revoked,omitempty"`
 }
 
 // newEnvelope is of an event whose argument is encoded here, once for all clients
 // there are.
-func newEnvelope(room, event string, arg any) (envelope, error) {
+func newEnvelope(room, event string, arg any, aliases ...string) (envelope, error) {
 	text, err := json.Marshal(arg)
 	if err != nil {
 		return envelope{}, fmt.Errorf("encoding %q: %w", event, err)
 	}
-	return envelope{Event: event, Room: room, Arg: text}, nil
+	return envelope{Event: event, Room: room, Arg: text, Aliases: aliases}, nil
 }
 
 // channelName is what the names of the pub/sub channels begin with; a number follows.

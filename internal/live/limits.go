@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/socketio"
 )
@@ -46,7 +47,7 @@ func (h *Hub) mayEmit(_ context.Context, k *socketio.Socket, _ socketio.Event) b
 		return true
 	}
 	h.limits.Inc()
-	_ = k.Emit("error", map[string]string{"code": "rate_limited", "message": "Rate limit exceeded"}) // gone is as good
+	_ = k.Emit("error", trouble{Code: job.CodeRateLimited, Message: "Rate limit exceeded"}) // gone is as good
 	k.Close()
 	return false
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/rounds"
 	"github.com/postrider/postrider/internal/socketio"
@@ -37,6 +38,7 @@ type Config struct {
 	Handshakes  limit.Rate `env:"POSTRIDER_LIVE_HANDSHAKES" envDefault:"600/m" help:"live connections that may be opened from one address, over all api processes: such as 10/s, 600/m or off"`
 	Events      limit.Rate `env:"POSTRIDER_LIVE_EVENTS" envDefault:"50/s" help:"events that one live connection may send; one that sends more is cut off"`
 	Connections int        `env:"POSTRIDER_LIVE_CONNECTIONS" envDefault:"20" help:"live connections that one user may have to one api process"`
+	Aliases     bool       `env:"POSTRIDER_LIVE_ALIASES" envDefault:"true" help:"send clients that do not give auth.last the events of the common tutorials' names too, see docs/live.md"`
 	Queue       int        `env:"POSTRIDER_LIVE_QUEUE" envDefault:"4194304" help:"bytes that may wait for one live connection; a client that takes its messages too slowly is cut off, and fetches what it missed when it is back"`
 }
 
@@ -62,9 +64,12 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Identity, error)
 }
 
-// Missed tells what came while a client was away: an *inbox.Service.
-type Missed interface {
+// Inbox keeps notifications: an *inbox.Service.
+type Inbox interface {
+	// After tells what came while a client was away.
 	After(ctx context.Context, v inbox.Viewer, positions []inbox.Position) ([]inbox.Stretch, error)
+	// Post writes one that a client sends, which is pushed then.
+	Post(ctx context.Context, n inbox.Notification) (written inbox.Notification, again bool, err error)
 }
 
 // Options are what a Hub is made of; the last three may be left zero.
@@ -72,7 +77,7 @@ type Options struct {
 	Config    Config
 	Redis     redis.UniversalClient
 	Tokens    Verifier
-	Missed    Missed
+	Inbox     Inbox
 	Publisher *Publisher
 	Limiter   *limit.Limiter
 	Log       *slog.Logger
@@ -117,6 +122,7 @@ func New(o Options) (*Hub, error) {
 	h.sockets.Before(h.mayEmit)
 	h.sockets.Handle("join_room", h.join)
 	h.sockets.Handle("leave_room", h.leave)
+	h.handleAliases()
 	h.presence = rounds.Rounds{
 		Every: presenceEvery, Round: h.keepPresence, Log: h.log,
 		Failing: "who is present cannot be kept; going on", Well: "who is present is kept again",
@@ -174,17 +180,43 @@ func (h *Hub) Stop() {
 type answer struct {
 	OK    bool     `json:"ok"`
 	Error string   `json:"error,omitzero"`
+	ID    job.ID   `json:"id,omitzero"`     // of what was made
+	User  string   `json:"userId,omitzero"` // who the client is
 	Room  string   `json:"room,omitzero"`
 	Users []string `json:"users,omitzero"` // who is in the room
 }
 
-// acknowledge answers an event: with err, that it failed.
-func (h *Hub) acknowledge(e socketio.Event, a answer, err error) {
+// acknowledge answers an event: with err, that it failed. A client that waits
+// for no answer is told of a failure by the event "error".
+func (h *Hub) acknowledge(k *socketio.Socket, e socketio.Event, a answer, err error) {
 	if a.OK = err == nil; err != nil {
 		a.Error = err.Error()
 	}
+	if err != nil && !e.WantsAck() {
+		_ = k.Emit("error", trouble{codeOf(err), a.Error, e.Name}) // gone is as good
+		return
+	}
 	if err := e.Ack(a); err != nil && !errors.Is(err, socketio.ErrDisconnected) {
 		h.log.Warn("a live client's event could not be acknowledged", "err", err)
+	}
+}
+
+// trouble is the argument of "error".
+type trouble struct {
+	Code    job.Code `json:"code"`
+	Message string   `json:"message"`
+	Event   string   `json:"event,omitzero"` // that failed
+}
+
+// codeOf is what sort of failure a client is told of.
+func codeOf(err error) job.Code {
+	switch {
+	case errors.Is(err, errNow):
+		return job.CodeTemporary
+	case errors.Is(err, errForbidden), errors.Is(err, errScope), errors.Is(err, errIdentity):
+		return job.CodeForbidden
+	default:
+		return job.CodeInvalid
 	}
 }
 

@@ -157,9 +157,9 @@ func (h *Hub) touchBatch(ctx context.Context, rooms []string, users func(room st
 		if err != nil || len(lists) != 2 {
 			return fmt.Errorf("reading presence: %w", err)
 		}
-		for j, event := range []string{"user_online", "user_offline"} {
+		for j, event := range [][2]string{{"user_online", "userJoined"}, {"user_offline", "userLeft"}} {
 			for _, user := range lists[j].([]any) {
-				e, err := newEnvelope(inside(rooms[i]), event, presenceNews{fmt.Sprint(user), rooms[i]})
+				e, err := newEnvelope(inside(rooms[i]), event[0], presenceNews{fmt.Sprint(user), rooms[i]}, event[1])
 				if err != nil {
 					return err
 				}

@@ -49,7 +49,7 @@ func (p *Publisher) Publish(ctx context.Context, notes []inbox.Notification) err
 			room = ""
 		}
 		var err error
-		if out[i], err = newEnvelope(room, "notification", tell(n)); err != nil {
+		if out[i], err = newEnvelope(room, "notification", tell(n), notificationAliases(n)...); err != nil {
 			return err
 		}
 	}

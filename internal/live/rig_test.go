@@ -39,7 +39,7 @@ type process struct {
 // options let a test have a process otherwise than usual.
 type options struct {
 	config func(*Config)
-	missed Missed
+	missed streams
 	enter  func(ctx context.Context, user auth.Identity, room string) (bool, error)
 }
 
@@ -48,17 +48,14 @@ func start(t testing.TB, rdb redis.UniversalClient, o options) *process {
 	t.Helper()
 	log, _ := testkit.CaptureLog(t)
 	cfg := Config{
-		Handshakes: limit.Rate{N: 1000, Per: time.Second}, Events: limit.Rate{N: 1000, Per: time.Second}, Connections: 20, Queue: 4 << 20,
+		Handshakes: limit.Rate{N: 1000, Per: time.Second}, Events: limit.Rate{N: 1000, Per: time.Second}, Connections: 20, Aliases: true, Queue: 4 << 20,
 	}
 	if o.config != nil {
 		o.config(&cfg)
 	}
-	if o.missed == nil {
-		o.missed = streams{}
-	}
 	pub := NewPublisher(rdb)
 	hub, err := New(Options{
-		Config: cfg, Redis: rdb, Publisher: pub, Missed: o.missed, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
+		Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
 		Tokens:  auth.NewTokens(auth.TokenOptions{Config: auth.Config{JWTSecret: secret, JWTUserClaim: "sub"}, Log: log}),
 		Metrics: prometheus.NewRegistry(),
 	})
@@ -119,6 +116,8 @@ func (p *process) hears() bool {
 
 // user is what a token says.
 type user struct {
+	Name    string
+	Scope   any
 	ID      string
 	Rooms   []string
 	Expires time.Time // in an hour when zero
@@ -139,7 +138,7 @@ func token(t testing.TB, u user) string {
 		t.Fatal(err)
 	}
 	text, err := jwt.Signed(signer).Claims(map[string]any{
-		"sub": u.ID, "rooms": u.Rooms, "exp": u.Expires.Unix(), "iat": u.Issued.Unix(), "jti": u.TokenID,
+		"sub": u.ID, "name": u.Name, "scope": u.Scope, "rooms": u.Rooms, "exp": u.Expires.Unix(), "iat": u.Issued.Unix(), "jti": u.TokenID,
 	}).Serialize()
 	if err != nil {
 		t.Fatal(err)
@@ -311,6 +310,16 @@ func (c *client) wantCut() {
 	case <-time.After(patience):
 		c.t.Fatal("the connection is not cut")
 	}
+}
+
+// stub is an inbox that pushes what it is given, and keeps nothing.
+type stub struct {
+	streams
+	pub *Publisher
+}
+
+func (s stub) Post(ctx context.Context, n inbox.Notification) (inbox.Notification, bool, error) {
+	return n, false, s.pub.Publish(ctx, []inbox.Notification{n})
 }
 
 // streams is an inbox whose streams have so many notifications.

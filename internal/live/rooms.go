@@ -63,14 +63,14 @@ func (h *Hub) join(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 		err = h.enterRoom(ctx, k, room)
 	}
 	if err != nil {
-		h.acknowledge(e, answer{}, err)
+		h.acknowledge(k, e, answer{}, err)
 		return
 	}
 	users, err := h.presentIn(ctx, room)
 	if err != nil {
 		h.log.Warn("who is in a room could not be told", "err", err)
 	}
-	h.acknowledge(e, answer{Room: room, Users: users}, nil)
+	h.acknowledge(k, e, answer{Room: room, Users: users}, nil)
 }
 
 func (h *Hub) enterRoom(ctx context.Context, k *socketio.Socket, room string) error {
@@ -129,5 +129,5 @@ func (h *Hub) leave(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 			h.goneFrom(m, room)
 		}
 	}
-	h.acknowledge(e, answer{Room: room}, err)
+	h.acknowledge(k, e, answer{Room: room}, err)
 }

@@ -7,12 +7,19 @@ import "slices"
 type Broadcast struct {
 	namespace *Namespace
 	rooms     []string // none is all of the namespace
+	within    string   // a room that all of them are in, too; any when empty
 	except    []string
 }
 
 // To chooses the clients that are in any of the rooms, each once; with no room
 // named, all of the namespace.
 func (n *Namespace) To(rooms ...string) Broadcast { return Broadcast{namespace: n, rooms: rooms} }
+
+// Within leaves out the clients that are not in the room as well.
+func (b Broadcast) Within(room string) Broadcast {
+	b.within = room
+	return b
+}
 
 // Except leaves out the sockets of these ids.
 func (b Broadcast) Except(ids ...string) Broadcast {
@@ -71,6 +78,11 @@ func (b Broadcast) Sockets() []*Socket {
 func (b Broadcast) append(out []*Socket, k *Socket) []*Socket {
 	if slices.Contains(b.except, k.id) {
 		return out
+	}
+	if b.within != "" {
+		if _, in := k.rooms[b.within]; !in {
+			return out
+		}
 	}
 	return append(out, k)
 }

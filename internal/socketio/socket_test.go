@@ -58,7 +58,7 @@ func TestBroadcast(t *testing.T) {
 	a, idA := r.member("red", "blue")
 	b, _ := r.member("blue")
 	c, idC := r.member()
-	for i, send := range []Broadcast{n.To(), n.To("red"), n.To("red", "blue"), n.To("blue").Except(idA), n.To().Except(idA, idC), n.To("nobody's")} {
+	for i, send := range []Broadcast{n.To(), n.To("red"), n.To("red", "blue"), n.To("blue").Except(idA), n.To().Except(idA, idC), n.To("nobody's"), n.To("blue").Within("red")} {
 		if err := send.Emit("n", i); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestBroadcast(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := []string{`451-["end",{"_placeholder":true,"num":0}]`, "\x01\x02"}
-	a.want(append([]string{`42["n",0]`, `42["n",1]`, `42["n",2]`}, end...)...)
+	a.want(append([]string{`42["n",0]`, `42["n",1]`, `42["n",2]`, `42["n",6]`}, end...)...)
 	b.want(append([]string{`42["n",0]`, `42["n",2]`, `42["n",3]`, `42["n",4]`}, end...)...)
 	c.want(append([]string{`42["n",0]`}, end...)...)
 }

@@ -14,12 +14,13 @@ type Service struct {
 
 	t       testing.TB
 	path    string
+	args    []string
 	environ []string
 }
 
 // NewService makes a place on a free port for the program at the path, with the
 // settings and nothing else in its environment; Start must follow.
-func NewService(t testing.TB, environ []string, path string) *Service {
+func NewService(t testing.TB, environ []string, path string, args ...string) *Service {
 	t.Helper()
 	port, err := freePort()
 	if err != nil {
@@ -27,7 +28,7 @@ func NewService(t testing.TB, environ []string, path string) *Service {
 	}
 	addr := loopback(port)
 	return &Service{
-		Addr: addr, t: t, path: path,
+		Addr: addr, t: t, path: path, args: args,
 		environ: append(environ[:len(environ):len(environ)], "POSTRIDER_HTTP_ADDR="+addr),
 	}
 }
@@ -36,7 +37,7 @@ func NewService(t testing.TB, environ []string, path string) *Service {
 // until it is ready.
 func (s *Service) Start() {
 	s.t.Helper()
-	s.Program = Exec(s.t, s.environ, s.path)
+	s.Program = Exec(s.t, s.environ, s.path, s.args...)
 }
 
 // pages asks for the health of programs, and keeps no connections.
