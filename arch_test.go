@@ -45,7 +45,7 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
+	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	"internal/auth":      {"internal/fetch"},
 	"internal/fetch":     {},

@@ -45,7 +45,7 @@ type Options struct {
 	Suppressions mail.Suppressions
 	// Feedback knows providers' webhooks.
 	Feedback *feedback.Receiver
-	Revoker  Revoker // a *live.Publisher
+	Live     Live // a *live.Publisher
 	Keys     *auth.Keys
 	Tokens   *auth.Tokens   // of users, started; nil takes none
 	Limiter  *limit.Limiter // whose metrics the caller registers
@@ -75,7 +75,7 @@ type api struct {
 	suppressions mail.Suppressions
 	feedback     *feedback.Receiver
 	callers      auth.Callers
-	revoker      Revoker
+	live         Live
 	limiter      *limit.Limiter
 	rates        limit.Config
 	log          *slog.Logger
@@ -105,7 +105,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a := &api{
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
-		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, revoker: o.Revoker,
+		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, live: o.Live,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
 	seen := newObserver(log, o.Metrics)
@@ -153,7 +153,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.suppressionRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()
-	a.revokeRoutes()
+	a.liveRoutes()
 	a.inboxRoutes()
 	a.feedbackRoutes(r)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem

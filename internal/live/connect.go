@@ -17,9 +17,10 @@ import (
 
 // member is whose a socket is; it is the socket's data.
 type member struct {
-	user   auth.Identity
-	expiry *time.Timer
-	events *rate.Limiter // nil without a limit
+	user       auth.Identity
+	connection string // names it among the user's
+	expiry     *time.Timer
+	events     *rate.Limiter // nil without a limit
 
 	mu     sync.Mutex
 	joined map[string]bool // rooms that were entered by join_room
@@ -61,7 +62,7 @@ func (h *Hub) connect(ctx context.Context, k *socketio.Socket, given json.RawMes
 	if err != nil {
 		return err
 	}
-	m := &member{user: user, joined: map[string]bool{}}
+	m := &member{user: user, connection: connection(k), joined: map[string]bool{}}
 	if e := h.o.Config.Events; !e.Off() {
 		m.events = rate.NewLimiter(rate.Limit(float64(e.N)/e.Per.Seconds()), e.N)
 	}
@@ -75,7 +76,7 @@ func (h *Hub) connect(ctx context.Context, k *socketio.Socket, given json.RawMes
 	if err := h.checkRevoked(ctx, user); err != nil {
 		return err
 	}
-	if !h.enter(user.ID) {
+	if !h.enter(ctx, user.ID, m.connection) {
 		h.limits.Inc()
 		return refused("rate_limited", "Too many connections")
 	}
@@ -164,6 +165,6 @@ func expire(k *socketio.Socket, reason string) {
 func (h *Hub) disconnected(ctx context.Context, k *socketio.Socket, _ socketio.Reason) {
 	m := memberOf(k)
 	m.expiry.Stop()
-	h.depart(m.user.ID)
+	h.depart(ctx, m.user.ID, m.connection)
 	h.absent(ctx, m)
 }

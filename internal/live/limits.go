@@ -19,26 +19,6 @@ func (h *Hub) admit(r *http.Request) (any, error) {
 	return nil, err
 }
 
-// enter counts a connection of a user, unless there are as many as there may
-// be.
-func (h *Hub) enter(user string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.byUser[user] >= h.o.Config.Connections {
-		return false
-	}
-	h.byUser[user]++
-	return true
-}
-
-func (h *Hub) depart(user string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.byUser[user]--; h.byUser[user] <= 0 {
-		delete(h.byUser, user)
-	}
-}
-
 // mayEmit bounds the events of a connection: one that sends more is told so, and
 // cut off.
 func (h *Hub) mayEmit(_ context.Context, k *socketio.Socket, _ socketio.Event) bool {

@@ -2,11 +2,11 @@
 // notifications and messages between api processes.
 //
 // A Hub serves the Socket.IO clients of one process. connect.go says who they
-// are, rooms.go and presence.go where, limits.go how much they may. A Publisher
-// (publish.go) reaches the clients of all processes, from any process: what it
-// publishes travels as one envelope (envelope.go) over Redis' pub/sub to every
-// Hub (subscribe.go), which hands it on (deliver.go). A process hears its own
-// envelopes by the same way.
+// are, rooms.go and presence.go where, connections.go how many, limits.go how
+// much they may. A Publisher (publish.go) reaches the clients of all processes,
+// from any process: what it publishes travels as one envelope (envelope.go) over
+// Redis' pub/sub to every Hub (subscribe.go), which hands it on (deliver.go). A
+// process hears its own envelopes by the same way.
 //
 // A push is a hint: whoever misses one finds out by a stream's sequence, and
 // when pushes may have been lost on their way the clients are told to ask, by
@@ -37,7 +37,7 @@ import (
 type Config struct {
 	Handshakes  limit.Rate `env:"POSTRIDER_LIVE_HANDSHAKES" envDefault:"600/m" help:"live connections that may be opened from one address, over all api processes: such as 10/s, 600/m or off"`
 	Events      limit.Rate `env:"POSTRIDER_LIVE_EVENTS" envDefault:"50/s" help:"events that one live connection may send; one that sends more is cut off"`
-	Connections int        `env:"POSTRIDER_LIVE_CONNECTIONS" envDefault:"20" help:"live connections that one user may have to one api process"`
+	Connections int        `env:"POSTRIDER_LIVE_CONNECTIONS" envDefault:"20" help:"live connections that one user may have, over all api processes"`
 	Aliases     bool       `env:"POSTRIDER_LIVE_ALIASES" envDefault:"true" help:"send clients that do not give auth.last the events of the common tutorials' names too, see docs/live.md"`
 	Queue       int        `env:"POSTRIDER_LIVE_QUEUE" envDefault:"4194304" help:"bytes that may wait for one live connection; a client that takes its messages too slowly is cut off, and fetches what it missed when it is back"`
 }
@@ -74,6 +74,7 @@ type Inbox interface {
 
 // Options are what a Hub is made of; the last three may be left zero.
 type Options struct {
+	Name      string // tells this process from all others
 	Config    Config
 	Redis     redis.UniversalClient
 	Tokens    Verifier
@@ -105,13 +106,13 @@ type Hub struct {
 	wait     sync.WaitGroup
 
 	mu      sync.Mutex
-	byUser  map[string]int            // connections
+	byUser  map[string][]string       // connections
 	present map[string]map[string]int // connections by room and user
 }
 
 // New makes a Hub, which Start sets going. It registers its metrics.
 func New(o Options) (*Hub, error) {
-	h := &Hub{o: o, log: o.Log.With("component", "live"), byUser: map[string]int{}, present: map[string]map[string]int{}}
+	h := &Hub{o: o, log: o.Log.With("component", "live"), byUser: map[string][]string{}, present: map[string]map[string]int{}}
 	h.server = socketio.New(socketio.Config{
 		MaxPayload: maxPayload, MaxQueued: o.Config.Queue, DrainSpread: o.DrainSpread, CheckOrigin: o.CheckOrigin,
 		Admit: h.admit, Logger: h.log,
@@ -124,7 +125,7 @@ func New(o Options) (*Hub, error) {
 	h.sockets.Handle("leave_room", h.leave)
 	h.handleAliases()
 	h.presence = rounds.Rounds{
-		Every: presenceEvery, Round: h.keepPresence, Log: h.log,
+		Every: presenceEvery, Round: h.keep, Log: h.log,
 		Failing: "who is present cannot be kept; going on", Well: "who is present is kept again",
 	}
 	h.limits = prometheus.NewCounter(prometheus.CounterOpts{

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -106,6 +107,11 @@ func (h *Hub) absent(ctx context.Context, m *member) {
 	if err := h.touchAll(ctx, rooms, func(string) []string { return []string{m.user.ID} }); err != nil {
 		h.log.Debug("a user's leave could not be noted; they are missed all the same", "err", err)
 	}
+}
+
+// keep is a round over all that others are to know of this process.
+func (h *Hub) keep(ctx context.Context) error {
+	return errors.Join(h.keepPresence(ctx), h.keepConnections(ctx))
 }
 
 // keepPresence is a round over all rooms that anybody of this process is in.

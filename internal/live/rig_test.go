@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -55,7 +56,7 @@ func start(t testing.TB, rdb redis.UniversalClient, o options) *process {
 	}
 	pub := NewPublisher(rdb)
 	hub, err := New(Options{
-		Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
+		Name: rand.Text(), Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
 		Tokens:  auth.NewTokens(auth.TokenOptions{Config: auth.Config{JWTSecret: secret, JWTUserClaim: "sub"}, Log: log}),
 		Metrics: prometheus.NewRegistry(),
 	})
