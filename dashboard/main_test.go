@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
@@ -97,9 +96,9 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	}
 	r := &rig{t: t, store: jobtest.NewMemory(), types: types, rdb: rdb, log: lines, times: &timetable{}}
 	r.jobs = job.NewService(job.Options{
-		Store: r.store, Types: types, Queues: queues.Names(), Log: log, Metrics: prometheus.NewRegistry(),
+		Store: r.store, Types: types, Queues: queues.Names(), Log: log,
 		Dispatcher: broker.NewClient(broker.Options{
-			Redis: rdb, Queues: queues, Types: types, Margin: 15 * time.Second, Log: log, Metrics: prometheus.NewRegistry(),
+			Redis: rdb, Queues: queues, Types: types, Margin: 15 * time.Second, Log: log,
 		}),
 	})
 	r.jobs.Start()

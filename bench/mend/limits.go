@@ -113,7 +113,7 @@ func startWorker(ctx context.Context, addr, name string, types *tasks.Catalogue,
 	}
 	if first {
 		if err := fill(ctx, broker.NewClient(broker.Options{
-			Redis: rdb, Queues: queues, Types: types, Margin: 20 * time.Second, Log: quiet(), Metrics: prometheus.NewRegistry(),
+			Redis: rdb, Queues: queues, Types: types, Margin: 20 * time.Second, Log: quiet(),
 		}), jobs); err != nil {
 			return nil, err
 		}

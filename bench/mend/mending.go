@@ -63,7 +63,7 @@ func measureMending(ctx context.Context, out io.Writer, later, due int) (err err
 	service := job.NewService(job.Options{
 		Store: s, Types: types, Queues: queues.Names(), Log: quiet(), Metrics: prometheus.NewRegistry(),
 		Dispatcher: broker.NewClient(broker.Options{
-			Redis: client, Queues: queues, Types: types, Margin: 20 * time.Second, Log: quiet(), Metrics: prometheus.NewRegistry(),
+			Redis: client, Queues: queues, Types: types, Margin: 20 * time.Second, Log: quiet(),
 		}),
 	})
 	mender := job.NewReconciler(service, "bench", job.Retention{Done: time.Hour, Bodies: time.Hour, Failed: time.Hour})

@@ -103,7 +103,7 @@ func openPostrider(ctx context.Context, q *postrider) (_ Queue, err error) {
 		return nil, err
 	}
 	q.disp = &arrivals{Client: broker.NewClient(broker.Options{
-		Redis: q.redis, Queues: queues, Types: q.types, Margin: 15 * time.Second, Log: quiet(), Metrics: prometheus.NewRegistry(),
+		Redis: q.redis, Queues: queues, Types: q.types, Margin: 15 * time.Second, Log: quiet(),
 	})}
 	o := job.Options{Dispatcher: q.disp, Types: q.types, Queues: queues.Names(), Log: quiet(), Metrics: prometheus.NewRegistry()}
 	if q.kind.Ephemeral {

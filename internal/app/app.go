@@ -162,6 +162,9 @@ func (a *App) openRedis(ctx context.Context) error {
 	}
 	a.redis = rdb
 	a.life.onStop("redis client", partLimit, func(context.Context) error { return rdb.Close() })
+	if err := broker.Observe(rdb, a.reg); err != nil {
+		return err
+	}
 	a.limiter = limit.New(rdb, a.log)
 	if err := a.reg.Register(a.limiter); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -188,7 +191,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	st, err := store.Open(ctx, a.cfg.Store, a.log, store.Options{Notified: push.Committed})
+	st, err := store.Open(ctx, a.cfg.Store, a.log, store.Options{Notified: push.Committed, Metrics: a.reg})
 	if err != nil {
 		return err
 	}
@@ -216,8 +219,13 @@ func (a *App) buildJobs(context.Context) error {
 	a.broker = broker.NewClient(broker.Options{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
 		Margin: work.TurnPatience + a.cfg.Work.StopGrace + work.SettleBudget,
-		Log:    a.log, Metrics: a.reg, Plain: a.cfg.Broker.Plain,
+		Log:    a.log, Plain: a.cfg.Broker.Plain,
 	})
+	if a.role.Scheduler { // of which there are few: what it asks is the same everywhere
+		if err := broker.RegisterFleet(a.reg, a.redis, a.cfg.Broker.Queues.Names(), a.log); err != nil {
+			return err
+		}
+	}
 	a.recipients = recipient.New(recipient.Options{Store: a.store.Recipients(), Categories: a.cfg.Categories, Log: a.log})
 	a.jobs = job.NewService(job.Options{
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),

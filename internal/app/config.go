@@ -26,7 +26,7 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-//go:generate go run ../../docs/settings.go
+//go:generate go run ../../docs/generate.go
 
 // Config is every setting of every process, a section a package.
 type Config struct {

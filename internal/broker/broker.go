@@ -39,6 +39,9 @@ func queueKey(queue, set string) string   { return "asynq:{" + queue + "}:" + se
 // allQueues is the set of queue names that asynq's Inspector believes in.
 const allQueues = "asynq:queues"
 
+// allServers is the sorted set of asynq's servers, by when each is given up.
+const allServers = "asynq:servers"
+
 // The states that asynq writes into a task's hash, and the names of the lists
 // and sets that it keeps the ids of such tasks in.
 const (

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/job"
@@ -37,9 +36,8 @@ type Options struct {
 	// Margin lies between the deadline of a type and the Timeout after which
 	// asynq would decide about the task: the worker's stop grace and the
 	// budget of its settle.
-	Margin  time.Duration
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
+	Margin time.Duration
+	Log    *slog.Logger
 	// Plain leaves the broker layer out, see [Config].
 	Plain bool
 }
@@ -60,7 +58,7 @@ type Client struct {
 
 var _ job.Dispatcher = (*Client)(nil)
 
-// NewClient makes a Client and registers the queues' metrics.
+// NewClient makes a Client.
 func NewClient(o Options) *Client {
 	c := &Client{rdb: o.Redis, queues: o.Queues.Names(), types: o.Types, margin: o.Margin, log: component(o.Log)}
 	if contract := asynqContract(); !o.Plain && contract.kept(c.log) {
@@ -68,7 +66,6 @@ func NewClient(o Options) *Client {
 	} else {
 		c.asynq = asynq.NewClientFromRedisClient(o.Redis)
 	}
-	o.Metrics.MustRegister(newQueueCollector(o.Redis, c.queues, c.log))
 	return c
 }
 

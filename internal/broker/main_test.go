@@ -66,7 +66,7 @@ func rigOn(t testing.TB, rdb redis.UniversalClient, plain bool) *rig {
 	log, lines := testkit.CaptureLog(t)
 	r := &rig{t: t, metrics: prometheus.NewRegistry(), log: lines, plain: plain}
 	r.Client = NewClient(Options{
-		Redis: rdb, Queues: testQueues(), Types: catalogue(t), Margin: 15 * time.Second, Log: log, Metrics: r.metrics, Plain: plain,
+		Redis: rdb, Queues: testQueues(), Types: catalogue(t), Margin: 15 * time.Second, Log: log, Plain: plain,
 	})
 	r.Client.log = log
 	return r

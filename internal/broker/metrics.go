@@ -2,14 +2,17 @@ package broker
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 const (
@@ -19,8 +22,8 @@ const (
 	countLimit = 2 * time.Second
 )
 
-// queueCollector tells how many tasks are in the queues and how long the
-// oldest waits. It counts in two round trips; asynq's GetQueueInfo would also
+// queueCollector tells how many tasks are in the queues, how long the oldest
+// waits, and who is there to take them. It counts in three round trips; asynq's GetQueueInfo would also
 // estimate the memory that each queue takes, which is costly. Without Redis
 // there are no samples, and the page is whole otherwise.
 type queueCollector struct {
@@ -30,13 +33,19 @@ type queueCollector struct {
 
 	mu      sync.Mutex // held while counting: scrapes at the same moment share it
 	counted time.Time
-	counts  []queueCount
+	counts  *fleetCount // nil without Redis
+}
+
+type fleetCount struct {
+	queues  []queueCount
+	workers int // processes
 }
 
 type queueCount struct {
 	queue  string
 	tasks  map[string]int64 // by state
 	oldest time.Duration
+	paused bool
 }
 
 var (
@@ -44,25 +53,38 @@ var (
 		"Tasks in Redis, by queue and asynq's state.", []string{"queue", "state"}, nil)
 	queueOldest = prometheus.NewDesc("postrider_queue_oldest_seconds",
 		"How long the oldest pending task of the queue has been waiting; 0 when none is.", []string{"queue"}, nil)
+	queuePaused = prometheus.NewDesc("postrider_queue_paused",
+		"Whether somebody has paused the queue: 1 or 0.", []string{"queue"}, nil)
+	workersDesc = prometheus.NewDesc("postrider_workers",
+		"Worker processes that have told Redis that they are alive, within the last 10 s or so.", nil, nil)
 )
 
-// newLostAcks counts acknowledgements that were given up. A registry may be
-// nil, or have it from another Server.
+// newLostAcks counts acknowledgements that were given up.
 func newLostAcks(reg prometheus.Registerer) *prometheus.CounterVec {
-	lost := prometheus.NewCounterVec(prometheus.CounterOpts{
+	return telemetry.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postrider_lost_acks_total",
 		Help: "Outcomes of tasks that did not reach Redis before the task's lease ended, by queue; such a task is brought again.",
-	}, []string{"queue"})
-	if reg == nil {
-		return lost
-	}
-	var there prometheus.AlreadyRegisteredError
-	if err := reg.Register(lost); errors.As(err, &there) {
-		if first, ok := there.ExistingCollector.(*prometheus.CounterVec); ok {
-			return first
+	}, []string{"queue"}))
+}
+
+// newSlotsGauge tells how many tasks of each queue a worker may run at a time.
+func newSlotsGauge(reg prometheus.Registerer) *prometheus.GaugeVec {
+	return telemetry.Shared(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "postrider_queue_slots", Help: "Jobs that this worker runs at a time at most, by queue.",
+	}, []string{"queue"}))
+}
+
+// RegisterFleet registers what is the same whoever tells it: how the queues in
+// Redis stand, and how many workers serve them. One process of all is enough; a
+// scrape costs Redis three round trips, every five seconds at most.
+func RegisterFleet(reg prometheus.Registerer, rdb redis.UniversalClient, queues []string, log *slog.Logger) error {
+	log = component(log)
+	for _, c := range []prometheus.Collector{newQueueCollector(rdb, queues, log), newAsynqCollector(rdb, queues, log)} {
+		if err := reg.Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	return lost
+	return nil
 }
 
 func newQueueCollector(rdb redis.UniversalClient, queues []string, log *slog.Logger) *queueCollector {
@@ -71,23 +93,41 @@ func newQueueCollector(rdb redis.UniversalClient, queues []string, log *slog.Log
 
 // Describe implements prometheus.Collector.
 func (c *queueCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- queueTasks
-	ch <- queueOldest
+	for _, d := range []*prometheus.Desc{queueTasks, queueOldest, queuePaused, workersDesc} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, q := range c.current() {
-		for state, n := range q.tasks {
-			ch <- prometheus.MustNewConstMetric(queueTasks, prometheus.GaugeValue, float64(n), q.queue, state)
-		}
-		ch <- prometheus.MustNewConstMetric(queueOldest, prometheus.GaugeValue, q.oldest.Seconds(), q.queue)
+	counts := c.current()
+	if counts == nil {
+		return
 	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, q := range counts.queues {
+		for state, n := range q.tasks {
+			gauge(queueTasks, float64(n), q.queue, state)
+		}
+		gauge(queueOldest, q.oldest.Seconds(), q.queue)
+		gauge(queuePaused, truth(q.paused), q.queue)
+	}
+	gauge(workersDesc, float64(counts.workers))
+}
+
+// truth is a bool as a metric has it.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // current returns the counts, new ones when the last are too old. An outage is
 // remembered as long as a count, lest each scrape wait for Redis.
-func (c *queueCollector) current() []queueCount {
+func (c *queueCollector) current() *fleetCount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.counted.IsZero() && time.Since(c.counted) < countEvery {
@@ -95,17 +135,40 @@ func (c *queueCollector) current() []queueCount {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
 	defer cancel()
-	counts, err := c.count(ctx)
+	c.counts = nil
+	queues, err := c.count(ctx)
+	var workers int
+	if err == nil {
+		workers, err = c.countWorkers(ctx)
+	}
 	if err != nil {
 		c.log.Debug("the queues could not be counted", "err", err)
+	} else {
+		c.counts = &fleetCount{queues, workers}
 	}
-	c.counted, c.counts = time.Now(), counts
-	return counts
+	c.counted = time.Now()
+	return c.counts
+}
+
+// countWorkers counts the processes among asynq's living servers, of which each
+// has one a queue: asynq:servers:{host:pid:id} with the time until which it lives
+// (asynq v0.26.0, internal/rdb, ListServers).
+func (c *queueCollector) countWorkers(ctx context.Context) (int, error) {
+	living, err := c.rdb.ZRangeByScore(ctx, allServers, &redis.ZRangeBy{Min: strconv.FormatInt(time.Now().Unix(), 10), Max: "+inf"}).Result()
+	if err != nil {
+		return 0, fmt.Errorf("listing asynq's servers: %w", err)
+	}
+	processes := map[string]bool{}
+	for _, server := range living {
+		processes[server[:max(strings.LastIndex(server, ":"), 0)]] = true
+	}
+	return len(processes), nil
 }
 
 func (c *queueCollector) count(ctx context.Context) ([]queueCount, error) {
 	sizes := make([]map[string]*redis.IntCmd, len(c.queues))
 	last := make([]*redis.StringCmd, len(c.queues))
+	paused := make([]*redis.IntCmd, len(c.queues))
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, q := range c.queues {
 			sizes[i] = map[string]*redis.IntCmd{
@@ -115,6 +178,7 @@ func (c *queueCollector) count(ctx context.Context) ([]queueCount, error) {
 				stateRetry:     p.ZCard(ctx, queueKey(q, stateRetry)),
 				stateArchived:  p.ZCard(ctx, queueKey(q, stateArchived)),
 			}
+			paused[i] = p.Exists(ctx, queueKey(q, "paused"))
 			// asynq pushes on the left and takes from the right.
 			last[i] = p.LIndex(ctx, queueKey(q, statePending), -1)
 		}
@@ -135,7 +199,7 @@ func (c *queueCollector) count(ctx context.Context) ([]queueCount, error) {
 	}
 	counts := make([]queueCount, len(c.queues))
 	for i, q := range c.queues {
-		counts[i] = queueCount{queue: q, tasks: map[string]int64{}}
+		counts[i] = queueCount{queue: q, tasks: map[string]int64{}, paused: paused[i].Val() == 1}
 		for state, n := range sizes[i] {
 			if n.Err() != nil {
 				return nil, n.Err()

@@ -94,8 +94,9 @@ func NewServer(o ServerOptions) *Server {
 	}
 	contract := asynqContract()
 	plain := o.Plain || !contract.kept(log)
-	lost := newLostAcks(o.Metrics)
+	lost, slots := newLostAcks(o.Metrics), newSlotsGauge(o.Metrics)
 	for _, q := range o.Queues {
+		slots.WithLabelValues(q.Name).Set(float64(q.Concurrency))
 		l := &link{outage: s.outage, queue: q.Name}
 		p := paced{o.Redis, l}
 		cfg := asynq.Config{

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/testkit"
@@ -33,7 +32,7 @@ func FuzzStrangeTask(f *testing.F) {
 	f.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
 		Redis: rdb, Queues: testQueues(), Types: catalogue(f), Margin: time.Second,
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	client := NewClient(o)
 	brought := make(chan job.Task, 100)

@@ -86,11 +86,24 @@ func (r *Reconciler) Turn(ctx context.Context) error {
 		if err != nil || !mine {
 			return err
 		}
-		more, err := r.pass(ctx)
+		more, err := r.counted(ctx)
 		if err != nil || !more {
 			return err
 		}
 	}
+}
+
+// counted is pass, for the metrics.
+func (r *Reconciler) counted(ctx context.Context) (more bool, err error) {
+	began := time.Now()
+	more, err = r.pass(ctx)
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	r.service.count.passes.WithLabelValues(result).Inc()
+	r.service.count.passSeconds.Observe(time.Since(began).Seconds())
+	return more, err
 }
 
 // pass does the steps in an order in which each leaves less to the next, and
@@ -129,6 +142,7 @@ func (s *Service) buryDead(ctx context.Context) error {
 			return err
 		}
 		for _, j := range changed {
+			s.count.died.WithLabelValues(j.Type, string(j.State)).Inc()
 			s.log.Warn("a run's lease ran out", "job", j.ID, "run", j.Runs, "deaths", j.Deaths, "state", j.State)
 		}
 		if err := s.send(ctx, tasksOf(changed), becauseDeadLease); err != nil {

@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -123,6 +123,9 @@ func (s *Service) Now(ctx context.Context) (time.Time, error) { return s.store.N
 
 type counters struct {
 	accepted, replayed, redispatched, expired *prometheus.CounterVec
+
+	died, passes *prometheus.CounterVec
+	passSeconds  prometheus.Histogram
 }
 
 func newCounters(reg prometheus.Registerer) *counters {
@@ -137,8 +140,18 @@ func newCounters(reg prometheus.Registerer) *counters {
 			Name: "postrider_jobs_redispatched_total", Help: "Jobs that reconcile sent to their queue anew, by what it found.",
 		}, []string{"reason"}),
 		expired: NewExpiredCounter(reg),
+		died: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_dead_leases_total", Help: "Runs that reconcile found with a lease that nobody extends, by job type and the state that the job is in since.",
+		}, []string{"type", "state"}),
+		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_reconcile_passes_total", Help: "Times that reconcile went round, by result: ok, or failed in part.",
+		}, []string{"result"}),
+		passSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "postrider_reconcile_pass_seconds", Help: "How long reconcile took to go round once.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 4, 8),
+		}),
 	}
-	reg.MustRegister(c.accepted, c.replayed, c.redispatched)
+	reg.MustRegister(c.accepted, c.replayed, c.redispatched, c.died, c.passes, c.passSeconds)
 	return c
 }
 
@@ -146,14 +159,7 @@ func newCounters(reg prometheus.Registerer) *counters {
 // Reconcile finds them, and so does a worker at its claim: in a process that has
 // both they share it.
 func NewExpiredCounter(reg prometheus.Registerer) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+	return telemetry.Shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postrider_jobs_expired_total", Help: "Jobs that were not run before their expiry, by type and queue.",
-	}, []string{"type", "queue"})
-	var taken prometheus.AlreadyRegisteredError
-	if err := reg.Register(c); errors.As(err, &taken) {
-		if there, ok := taken.ExistingCollector.(*prometheus.CounterVec); ok {
-			return there
-		}
-	}
-	return c
+	}, []string{"type", "queue"}))
 }

@@ -14,6 +14,7 @@ type metrics struct {
 	soon   *prometheus.HistogramVec
 	named  []string // categories that soon tells apart
 	sends  *prometheus.CounterVec
+	took   *prometheus.HistogramVec
 	opened *prometheus.CounterVec
 }
 
@@ -29,6 +30,10 @@ func newMetrics(categories []string) *metrics {
 			Name: "postrider_mail_sends_total",
 			Help: "Mails that a provider was offered, by what became of them (sent, temporary, permanent, ambiguous, cancelled) and the class of its last reply (2xx, 4xx, 5xx, none).",
 		}, []string{"provider", "outcome", "reply"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "postrider_mail_send_seconds", Help: "How long a provider took over a mail that it was offered, with connecting where that was needed.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30},
+		}, []string{"provider"}),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_mail_connections_opened_total", Help: "Connections that were made and logged in to.",
 		}, []string{"provider"}),
@@ -79,6 +84,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	c.sends.Describe(ch)
+	c.took.Describe(ch)
 	c.soon.Describe(ch)
 	c.opened.Describe(ch)
 	ch <- connectionsDesc
@@ -89,6 +95,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.sends.Collect(ch)
+	c.took.Collect(ch)
 	c.soon.Collect(ch)
 	c.opened.Collect(ch)
 	gauge := func(desc *prometheus.Desc, value int, labels ...string) {

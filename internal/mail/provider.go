@@ -74,7 +74,11 @@ func judge(ctx context.Context, e *Error) verdict {
 
 // offer sends the message and tells leave what came of it.
 func (p *provider) offer(ctx context.Context, l letter, beforeDot func(context.Context) error, leave func(context.Context, error)) (r Receipt, passed bool, err error) {
-	defer func() { leave(ctx, err) }() // also when beforeDot panics
+	began := time.Now()
+	defer func() { // also when beforeDot panics
+		p.metrics.took.WithLabelValues(p.name).Observe(time.Since(began).Seconds())
+		leave(ctx, err)
+	}()
 	return p.send(ctx, l, beforeDot)
 }
 

@@ -30,6 +30,7 @@ type Service struct {
 	jobs  Jobs
 	log   *slog.Logger
 	runs  *prometheus.CounterVec
+	lag   prometheus.Histogram
 
 	nudged   chan struct{}
 	turning  sync.Mutex // held by a turn
@@ -53,13 +54,17 @@ func New(o Options) *Service {
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_schedule_runs_total", Help: "Slots of schedules that were seen to, by what they came to.",
 		}, []string{"outcome"}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "postrider_schedule_lag_seconds", Help: "How long after a slot of a schedule its job was made, by the database's clock.",
+			Buckets: []float64{.1, .5, 1, 2, 5, 15, 60, 300, 1800, 7200},
+		}),
 		nudged: make(chan struct{}, 1),
 	}
 	s.rounds = rounds.Rounds{
 		Every: turnEvery, Nudged: s.nudged, Round: s.Turn, Log: s.log,
 		Failing: "keeping the timetable failed; trying on", Well: "the timetable is kept again",
 	}
-	o.Metrics.MustRegister(s.runs)
+	o.Metrics.MustRegister(s.runs, s.lag)
 	return s
 }
 
@@ -137,6 +142,7 @@ func (s *Service) fire(ctx context.Context, name string) (int, error) {
 		s.runs.WithLabelValues(string(r.Outcome)).Inc()
 		log := s.log.With("schedule", r.Name, "slot", r.Slot, "late", r.At.Sub(r.Slot))
 		if r.Outcome == RunFired {
+			s.lag.Observe(max(r.At.Sub(r.Slot), 0).Seconds())
 			log.Info("a schedule's slot made a job", "job", r.JobID)
 		} else {
 			log.Warn("a schedule's slot made no job", "outcome", r.Outcome, "reason", r.Reason)

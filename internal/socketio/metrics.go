@@ -1,6 +1,8 @@
 package socketio
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +34,7 @@ func (m *metrics) upgraded()               { m.upgrades.Add(1) }
 var (
 	openDesc     = prometheus.NewDesc("postrider_live_sessions", "Socket.IO sessions open now.", nil, nil)
 	upgradesDesc = prometheus.NewDesc("postrider_live_upgrades_total", "Socket.IO sessions that went from polling to WebSocket.", nil, nil)
+	queuedDesc   = prometheus.NewDesc("postrider_live_queued_bytes", "What waits to be sent to Socket.IO clients of this process; one for whom too much waits is cut off, see the reason \"slow client\".", nil, nil)
 	eventsDesc   = prometheus.NewDesc("postrider_live_events_received_total", "Events that Socket.IO clients have sent.", nil, nil)
 )
 
@@ -40,6 +43,7 @@ func (s *Server) Describe(ch chan<- *prometheus.Desc) {
 	s.metrics.sessions.Describe(ch)
 	s.metrics.ends.Describe(ch)
 	ch <- openDesc
+	ch <- queuedDesc
 	ch <- upgradesDesc
 	ch <- eventsDesc
 }
@@ -49,6 +53,21 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	s.metrics.sessions.Collect(ch)
 	s.metrics.ends.Collect(ch)
 	ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(s.Sessions()))
+	ch <- prometheus.MustNewConstMetric(queuedDesc, prometheus.GaugeValue, float64(s.queuedBytes()))
 	ch <- prometheus.MustNewConstMetric(upgradesDesc, prometheus.CounterValue, float64(s.metrics.upgrades.Load()))
 	ch <- prometheus.MustNewConstMetric(eventsDesc, prometheus.CounterValue, float64(s.metrics.events.Load()))
+}
+
+// queuedBytes is what waits for all clients.
+func (s *Server) queuedBytes() int {
+	s.mu.Lock()
+	sessions := slices.Collect(maps.Values(s.sessions)) // a session is not to be locked below the server
+	s.mu.Unlock()
+	total := 0
+	for _, session := range sessions {
+		session.mu.Lock()
+		total += session.queued
+		session.mu.Unlock()
+	}
+	return total
 }

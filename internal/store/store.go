@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 )
@@ -62,12 +64,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Options are what tests change, but for Notified; the zero value is for use.
+// Options are what tests change, but for Notified and Metrics; the zero value is for use.
 type Options struct {
 	// Notified is told of the notifications that a transaction has written, once
 	// it is known to be committed. It must not block, nor keep or change what it is
 	// given. What was committed without anybody knowing it is not told of.
 	Notified func([]inbox.Notification)
+	// Metrics is told how the database fares; nobody is when nil.
+	Metrics prometheus.Registerer
 	// Clock stands in for the database's clock.
 	Clock func() time.Time
 	// Fault is asked at the points "begin", "commit" (before it) and
@@ -82,13 +86,14 @@ type Options struct {
 // Store implements job.Store and inbox.Store.
 type Store struct {
 	dialect
-	opts  Options
-	log   *slog.Logger
-	write *sql.DB
-	read  *sql.DB
-	key   []byte  // of hashed
-	byID  *sql.DB // PostgreSQL's alone: for lone statements that look rows up by their ids
-	close []func() error
+	opts    Options
+	log     *slog.Logger
+	metrics *metrics
+	write   *sql.DB
+	read    *sql.DB
+	key     []byte  // of hashed
+	byID    *sql.DB // PostgreSQL's alone: for lone statements that look rows up by their ids
+	close   []func() error
 
 	accepts   *group[job.Request, job.Receipt]
 	claims    *group[job.Claim, job.Claimed]
@@ -118,7 +123,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 	if o.RepeatFor == 0 {
 		o.RepeatFor = 10 * time.Second
 	}
-	s := &Store{opts: o, log: log.With("component", "store"), stop: make(chan struct{}), ended: make(chan struct{})}
+	s := &Store{opts: o, log: log.With("component", "store"), metrics: newMetrics(), stop: make(chan struct{}), ended: make(chan struct{})}
 	s.life, s.kill = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -141,6 +146,11 @@ func Open(ctx context.Context, c Config, log *slog.Logger, o Options) (_ *Store,
 	}
 	if c.SQLite() {
 		if err := s.endLeases(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if o.Metrics != nil {
+		if err := s.register(o.Metrics); err != nil {
 			return nil, err
 		}
 	}

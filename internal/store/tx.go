@@ -95,8 +95,11 @@ func (s *Store) askOf(ctx context.Context, what string, t *table, q string, scan
 	ctx, cancel := context.WithTimeout(ctx, s.opts.RepeatFor)
 	defer cancel()
 	text, all := s.query(q, s.now(), t, args)
+	began := time.Now()
 	rows, err := s.read.QueryContext(ctx, text, all...)
-	return coded(what, each(rows, err, scan))
+	err = each(rows, err, scan)
+	s.metrics.note(opRead, began, err)
+	return coded(what, err)
 }
 
 // attempt runs f in one transaction; ctx has a deadline. After an error of
@@ -164,7 +167,9 @@ func (s *Store) repeat(ctx context.Context, op string, attempt func(context.Cont
 	defer cancel()
 	wait := 5 * time.Millisecond
 	for {
+		began := time.Now()
 		err := attempt(ctx)
+		s.metrics.note(op, began, err)
 		if err == nil || !again(err) {
 			return err
 		}

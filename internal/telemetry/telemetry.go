@@ -5,6 +5,7 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -57,4 +58,20 @@ func NewRegistry() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return reg
+}
+
+// Shared registers a collector, or returns the one of the same metrics that
+// another part of the process has registered. Without a registry it is the one
+// that was given, for nobody to see.
+func Shared[C prometheus.Collector](reg prometheus.Registerer, c C) C {
+	if reg == nil {
+		return c
+	}
+	var taken prometheus.AlreadyRegisteredError
+	if err := reg.Register(c); errors.As(err, &taken) {
+		if there, ok := taken.ExistingCollector.(C); ok {
+			return there
+		}
+	}
+	return c
 }

@@ -50,6 +50,7 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 	}
 
 	j := claimed.Job
+	w.metrics.wait.WithLabelValues(w.typeLabel(j.Type)).Observe(max(j.StartedAt.Sub(j.RunAt), 0).Seconds())
 	b, known := w.handlers[j.Type]
 	run, closeRun := w.newRun(ctx, j, b.Deadline)
 	defer closeRun()
@@ -147,6 +148,12 @@ func (w *Worker) sleep(d time.Duration) bool {
 
 // settled is what becomes of a task whose outcome is recorded.
 func (w *Worker) settled(run *Run, s job.Settlement, is job.Settled) job.Verdict {
+	if typ := w.typeLabel(run.Job.Type); !is.Late {
+		w.metrics.settled.WithLabelValues(typ, string(is.State)).Inc()
+		if is.State == job.Waiting && s.Charge > 0 {
+			w.metrics.retried.WithLabelValues(typ).Inc()
+		}
+	}
 	attrs := []any{"outcome", s.Outcome, "state", is.State, "reply_code", s.ReplyCode, "after", is.After}
 	switch {
 	case is.Late:

@@ -126,6 +126,7 @@ func (w *Worker) carryOut(run *Run, b bound) job.Outcome {
 	running := w.metrics.running.WithLabelValues(run.Job.Queue)
 	running.Inc()
 	defer running.Dec()
+	w.metrics.started.WithLabelValues(b.Name, run.Job.Queue).Inc()
 	began := time.Now()
 	outcome := run.carry(b, run.Job.Payload)
 	w.metrics.seconds.WithLabelValues(b.Name).Observe(time.Since(began).Seconds())
