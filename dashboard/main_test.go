@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
@@ -96,7 +97,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	}
 	r := &rig{t: t, store: jobtest.NewMemory(), types: types, rdb: rdb, log: lines, times: &timetable{}}
 	r.jobs = job.NewService(job.Options{
-		Store: r.store, Types: types, Queues: queues.Names(), Log: log,
+		Store: r.store, Types: types, Queues: queues.Names(), Log: log, Metrics: prometheus.NewRegistry(),
 		Dispatcher: broker.NewClient(broker.Options{
 			Redis: rdb, Queues: queues, Types: types, Margin: 15 * time.Second, Log: log,
 		}),

@@ -125,3 +125,21 @@ func TestGrafanaProvisioning(t *testing.T) {
 		}
 	}
 }
+
+// Each alert fires when it should, and none has been forgotten by the tests of
+// alerts.
+func TestAlerts(t *testing.T) {
+	for _, args := range [][]string{{"check", "rules", "rules/postrider.yaml"}, {"test", "rules", "rules_test.yaml"}} {
+		cmd := exec.Command("promtool", args...)
+		cmd.Dir = "prometheus"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	tests := read(t, "prometheus/rules_test.yaml")
+	for line := range strings.Lines(read(t, "prometheus/rules/postrider.yaml")) {
+		if name, is := strings.CutPrefix(strings.TrimSpace(line), "- alert: "); is && !strings.Contains(tests, "alertname: "+name+"\n") {
+			t.Errorf("no test makes %s fire", name)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func Inspect(ctx context.Context, c Config) (_ Inspection, err error) {
 	if err := c.Validate(); err != nil {
 		return Inspection{}, err
 	}
-	s := &Store{log: slog.New(slog.DiscardHandler), opts: Options{RepeatFor: connectWait}}
+	s := &Store{log: slog.New(slog.DiscardHandler), metrics: newMetrics(), opts: Options{RepeatFor: connectWait}}
 	defer func() {
 		for _, end := range s.close {
 			err = errors.Join(err, end())
