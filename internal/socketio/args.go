@@ -160,7 +160,7 @@ func encodePacket(p packet, list []any) ([]*frame, error) {
 	frames := make([]*frame, 0, 1+len(e.found))
 	frames = append(frames, textFrame(p.append(make([]byte, 0, len(payload)+len(p.namespace)+24))))
 	for _, b := range e.found {
-		frames = append(frames, binaryFrame(slices.Clone(b)))
+		frames = append(frames, binaryFrame(b))
 	}
 	return frames, nil
 }

@@ -27,18 +27,19 @@ func (b Broadcast) Except(ids ...string) Broadcast {
 	return b
 }
 
-// Emit sends an event to all of the choice. It is encoded once, and nobody waits
-// for anybody. It errs when the arguments cannot be made JSON or the name is
-// reserved.
+// Emit sends an event to all of the choice. It is encoded once, and not at all
+// for nobody; nobody waits for anybody. It errs when the arguments cannot be made
+// JSON or the name is reserved, if there is anybody.
 func (b Broadcast) Emit(event string, args ...any) error {
+	sockets := b.Sockets()
+	if len(sockets) == 0 {
+		return nil // as with most of what other processes send to one user
+	}
 	frames, err := encodeEvent(b.namespace.name, event, 0, false, args)
 	if err != nil {
 		return err
 	}
-	for _, f := range frames {
-		f.shared = true
-	}
-	for _, k := range b.Sockets() {
+	for _, k := range sockets {
 		k.write(frames) // who has left meanwhile misses it
 	}
 	return nil

@@ -2,9 +2,10 @@ package socketio
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"math"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -54,26 +55,44 @@ func parseText(b []byte) (engPacket, error) {
 // flood of tiny ones is bounded, too.
 const frameOverhead = 64
 
-// frame is an Engine.IO packet on its way out. It is never changed, so that one
-// serves all the connections of a broadcast; the forms that a transport needs
-// are made once, when the first connection asks.
+// frame is an Engine.IO packet on its way out, as the WebSocket message that it
+// is on the wire. It is never changed, so that one serves all the connections of
+// a broadcast; the form that polling needs beside is made once, when the first
+// connection asks.
 type frame struct {
-	data   []byte // with the type's character in front, unless binary
-	binary bool
-	shared bool // goes to many connections
-
-	prepare  sync.Once
-	prepared *websocket.PreparedMessage
-	err      error
+	wire   []byte
+	head   int  // so much of wire is the message's header
+	binary bool // data has no type's character in front
 
 	encode sync.Once
 	base64 []byte
 }
 
-func textFrame(data []byte) *frame   { return &frame{data: data} }
-func binaryFrame(data []byte) *frame { return &frame{data: data, binary: true} }
-func controlFrame(kind byte) *frame  { return &frame{data: []byte{kind}} }
-func (f *frame) size() int           { return len(f.data) + frameOverhead }
+func textFrame(data []byte) *frame   { return newFrame(websocket.TextMessage, data) }
+func binaryFrame(data []byte) *frame { return newFrame(websocket.BinaryMessage, data) }
+func controlFrame(kind byte) *frame  { return textFrame([]byte{kind}) }
+
+// newFrame copies data behind the header of an unmasked message of one frame
+// (RFC 6455, section 5.2).
+func newFrame(opcode int, data []byte) *frame {
+	const maxHead = 10
+	wire := append(make([]byte, 0, maxHead+len(data)), 0x80|byte(opcode))
+	switch n := len(data); {
+	case n < 126:
+		wire = append(wire, byte(n))
+	case n <= math.MaxUint16:
+		wire = binary.BigEndian.AppendUint16(append(wire, 126), uint16(n))
+	default:
+		wire = binary.BigEndian.AppendUint64(append(wire, 127), uint64(n))
+	}
+	return &frame{wire: append(wire, data...), head: len(wire), binary: opcode == websocket.BinaryMessage}
+}
+
+// data is the packet, with the type's character in front unless it is binary.
+func (f *frame) data() []byte { return f.wire[f.head:] }
+
+// size is what the frame counts for while it waits.
+func (f *frame) size() int { return len(f.wire) + frameOverhead }
 
 // sizeOf is what frames count for together.
 func sizeOf(frames []*frame) (sum int) {
@@ -83,35 +102,17 @@ func sizeOf(frames []*frame) (sum int) {
 	return sum
 }
 
-// writeTo sends the frame as one WebSocket message.
-func (f *frame) writeTo(ws *websocket.Conn, deadline time.Time) error {
-	kind := websocket.TextMessage
-	if f.binary {
-		kind = websocket.BinaryMessage
-	}
-	if err := ws.SetWriteDeadline(deadline); err != nil {
-		return err
-	}
-	if !f.shared {
-		return ws.WriteMessage(kind, f.data)
-	}
-	f.prepare.Do(func() { f.prepared, f.err = websocket.NewPreparedMessage(kind, f.data) })
-	if f.err != nil {
-		return f.err
-	}
-	return ws.WritePreparedMessage(f.prepared)
-}
-
 // polled is the frame as it stands in a polling payload: binary data as base64
 // behind a "b" (Engine.IO protocol, "Packet encoding", HTTP long-polling).
 func (f *frame) polled() []byte {
+	data := f.data()
 	if !f.binary {
-		return f.data
+		return data
 	}
 	f.encode.Do(func() {
-		f.base64 = make([]byte, 1, 1+base64.StdEncoding.EncodedLen(len(f.data)))
+		f.base64 = make([]byte, 1, 1+base64.StdEncoding.EncodedLen(len(data)))
 		f.base64[0] = 'b'
-		f.base64 = base64.StdEncoding.AppendEncode(f.base64, f.data)
+		f.base64 = base64.StdEncoding.AppendEncode(f.base64, data)
 	})
 	return f.base64
 }

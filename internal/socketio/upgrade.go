@@ -49,7 +49,7 @@ func (s *session) tryProbe(ws *websocket.Conn) bool {
 	if !expect(ws, "2probe") {
 		return false
 	}
-	if err := textFrame([]byte("3probe")).writeTo(ws, deadline); err != nil {
+	if err := writeTo(ws, deadline, textFrame([]byte("3probe"))); err != nil {
 		return false
 	}
 	s.mu.Lock()

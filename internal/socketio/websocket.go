@@ -13,10 +13,10 @@ import (
 )
 
 // Sizes of the buffers of a connection. Its read buffer lives as long as it
-// does; write buffers are shared by all that write.
+// does; write buffers, which are for what the library itself writes, are shared.
 const (
 	readBuffer  = 1024
-	writeBuffer = 4096
+	writeBuffer = 256
 )
 
 var writeBuffers sync.Pool
@@ -80,6 +80,12 @@ func dismiss(ws *websocket.Conn, code int) {
 
 // read takes messages in until the connection ends.
 func (s *session) read(ws *websocket.Conn) {
+	// The library's own answer to a ping would write, and set the deadline, beside
+	// what writes here.
+	ws.SetPingHandler(func(data string) error {
+		s.send(newFrame(websocket.PongMessage, []byte(data)))
+		return nil
+	})
 	for {
 		kind, data, err := ws.ReadMessage()
 		if err != nil {
@@ -115,17 +121,56 @@ func (s *session) write() {
 		if !more {
 			return
 		}
-		for _, f := range batch {
+		for len(batch) > 0 {
+			n := together(batch)
 			// A client that takes nothing for as long as it may be silent has gone.
-			if err := f.writeTo(s.ws, time.Now().Add(s.server.cfg.PingTimeout)); err != nil {
+			if err := writeTo(s.ws, time.Now().Add(s.server.cfg.PingTimeout), batch[:n]...); err != nil {
 				s.end(TransportError)
 				break
 			}
 			s.mu.Lock()
-			s.queued -= f.size()
+			s.queued -= sizeOf(batch[:n])
 			s.mu.Unlock()
+			batch = batch[n:]
 		}
 	}
+}
+
+// gathered is how much is written together, in bytes: the more waits for a
+// client, the less each message costs, of which a write is most.
+const gathered = 16 << 10
+
+var gatherings = sync.Pool{New: func() any { return new([gathered]byte) }}
+
+// together is how many of the frames, one at least, are written together.
+func together(frames []*frame) int {
+	n, size := 1, len(frames[0].wire)
+	for ; n < len(frames); n++ {
+		if size += len(frames[n].wire); size > gathered {
+			break
+		}
+	}
+	return n
+}
+
+// writeTo sends frames by one write. It goes past the library, which writes one
+// message at a time; nothing else may write to the connection meanwhile.
+func writeTo(ws *websocket.Conn, deadline time.Time, frames ...*frame) error {
+	wire := frames[0].wire
+	if len(frames) > 1 {
+		space := gatherings.Get().(*[gathered]byte)
+		defer gatherings.Put(space)
+		wire = space[:0]
+		for _, f := range frames {
+			wire = append(wire, f.wire...)
+		}
+	}
+	to := ws.NetConn()
+	if err := to.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := to.Write(wire)
+	return err
 }
 
 // takeBatch takes the queue. Without one the writer ends, and tells the client
