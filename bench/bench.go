@@ -139,16 +139,25 @@ func (b *bench) start(ctx context.Context, c contestant, spec peers.Spec) (*stag
 
 // startServer does, and takes what the process says at first.
 func (b *bench) startServer(ctx context.Context, c contestant, spec peers.Spec, ready any) (*stage.Actor, error) {
+	cmd, err := b.command(c, spec)
+	if err != nil {
+		return nil, err
+	}
+	return stage.StartActor(ctx, c.name, cmd, ready)
+}
+
+// command is one of a contestant's processes.
+func (b *bench) command(c contestant, spec peers.Spec) (*exec.Cmd, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a spec: %w", err)
 	}
-	cmd := exec.Command(b.program, "contestant", c.kind, string(text))
-	if c.node != "" {
-		cmd = exec.Command(b.node, filepath.Join("peers", c.node), string(text))
-		cmd.Env = append(os.Environ(), "NODE_ENV=production")
+	if c.node == "" {
+		return exec.Command(b.program, "contestant", c.kind, string(text)), nil
 	}
-	return stage.StartActor(ctx, c.name, cmd, ready)
+	cmd := exec.Command(b.node, filepath.Join("peers", c.node), string(text))
+	cmd.Env = append(os.Environ(), "NODE_ENV=production")
+	return cmd, nil
 }
 
 // runAll measures the cases. An error of one turn costs that turn's figures

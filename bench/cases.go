@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // sizes are how much a case does.
@@ -22,6 +23,7 @@ type sizes struct {
 	memory             int
 	httpSeconds        float64
 	mails              int
+	live               liveSizes
 }
 
 var (
@@ -29,11 +31,13 @@ var (
 		one: 5_000, callers: 50_000, bulk: 100_000, warm: 2_000, warmNode: 10_000, warmDurable: 1_000, drain: 50_000, distant: 20_000, durable: 20_000,
 		backlog: []int{1_000, 100_000, 1_000_000}, pickups: 150, gapMS: 80, polled: 15, pollMS: 1_000, delayed: 1_000, delayMS: 2_000,
 		memory: 20_000, httpSeconds: 5, mails: 3_000,
+		live: liveSizes{clients: 2_000, callers: 200, window: 10, rate: 10, settle: 2 * time.Second, each: 3 * time.Second, flood: 80_000_000},
 	}
 	small = sizes{
 		one: 100, callers: 500, bulk: 1_000, warm: 50, warmNode: 50, warmDurable: 50, drain: 500, distant: 300, durable: 300,
 		backlog: []int{100, 1_000}, pickups: 5, gapMS: 50, polled: 2, pollMS: 100, delayed: 50, delayMS: 300,
 		memory: 500, httpSeconds: 0.5, mails: 60,
+		live: liveSizes{clients: 50, callers: 20, window: 10, rate: 20, settle: 100 * time.Millisecond, each: 300 * time.Millisecond, flood: 8_000_000},
 	}
 )
 
@@ -78,10 +82,11 @@ type goal struct {
 
 // A contestant is a program of package peers, with the databases it needs.
 type contestant struct {
-	name string // in the table
-	kind string // of a Go program; empty for a Node program
-	node string // its file in peers/
-	sql  string // postgres, sqlite or none
+	name  string // in the table
+	kind  string // of a Go program; empty for a Node program
+	node  string // its file in peers/
+	sql   string // postgres, sqlite or none
+	redis bool   // of a live contestant: it reaches other processes
 	// polls says that it looks into an idle queue about once a second.
 	polls bool
 }
@@ -95,10 +100,14 @@ const (
 	bullmq     = "BullMQ"
 	beeQueue   = "bee-queue"
 	river      = "River"
+
+	oursSocketIO = "Postrider socketio"
+	oursHub      = "Postrider Hub"
+	socketIO     = "socket.io"
 )
 
 // columns is the order of the table.
-var columns = []string{ours, oursPG, oursSQLite, asynq, bullmq, beeQueue, river}
+var columns = []string{ours, oursPG, oursSQLite, asynq, bullmq, beeQueue, river, oursSocketIO, oursHub, socketIO}
 
 var (
 	postrider         = contestant{name: ours, kind: "postrider"}
@@ -131,5 +140,6 @@ func allCases(s sizes) []benchCase {
 		drain(s, "drain-100", 100, 1, goal{ours, bullmq, 2.5}, goal{ours, asynq, 5}),
 		drain(s, "drain-10x2", 10, 2), drain(s, "drain-100x2", 100, 2),
 		distant(s), durable(s), backlog(s), pickup(s), delayed(s), memory(s), httpAccept(s), mails(s),
+		liveRoom(s.live), liveEcho(s.live), liveStalled(s.live), liveTwo(s.live),
 	}
 }

@@ -26,7 +26,8 @@ func describe(ctx context.Context) []string {
 	}
 	if _, err := exec.LookPath("node"); err == nil {
 		locked := lockedVersions("bullmq", "ioredis", "bee-queue", "express", "nodemailer")
-		lines = append(lines, fmt.Sprintf("Node %s, %s", strings.TrimSpace(output(ctx, "node", "--version")), strings.Join(locked, ", ")))
+		lines = append(lines, fmt.Sprintf("Node %s, %s", strings.TrimSpace(output(ctx, "node", "--version")), strings.Join(locked, ", ")),
+			strings.Join(lockedVersions("socket.io", "@socket.io/redis-adapter", "bufferutil"), ", "))
 	}
 	return lines
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/postrider/postrider/bench/crowd"
 	"github.com/postrider/postrider/bench/peers"
 	"github.com/postrider/postrider/internal/app"
 )
@@ -42,6 +43,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// servers are the processes that are no queue's.
+var servers = map[string]func(ctx context.Context, spec peers.Spec, in io.Reader, out io.Writer) error{
+	"postrider-http":     peers.ServeHTTP,
+	"postrider-socketio": peers.ServeSocketIO,
+	"postrider-hub":      peers.ServeHub,
+	"crowd": func(ctx context.Context, _ peers.Spec, in io.Reader, out io.Writer) error {
+		return crowd.Serve(ctx, in, out)
+	},
+}
+
 // contest is a contestant's process: bench contestant KIND SPEC. The bench
 // starts it from its own file.
 func contest(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
@@ -60,8 +71,8 @@ func contest(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if strings.HasPrefix(args[0], "postrider") {
 		defer app.FloorHeap()() // as Postrider's own programs do
 	}
-	if args[0] == "postrider-http" {
-		return peers.ServeHTTP(ctx, spec, in, out)
+	if serve := servers[args[0]]; serve != nil {
+		return serve(ctx, spec, in, out)
 	}
 	q, err := peers.Open(ctx, args[0], spec)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -31,6 +32,35 @@ func TestQuickRun(t *testing.T) {
 	}
 	if strings.Contains(out.String(), " – |") {
 		t.Errorf("a figure is missing:\n%s", &out)
+	}
+}
+
+// The live cases run with ours; Node's are tried by -quick.
+func TestQuickLive(t *testing.T) {
+	var out, log bytes.Buffer
+	args := []string{"-quick", "-rounds", "1", "-only", oursSocketIO + "," + oursHub, "live-*"}
+	if code := run(args, nil, &out, &log); code != 0 {
+		t.Fatalf("exit code %d; it said:\n%s", code, &log)
+	}
+	for _, want := range []string{"| live, deliveries | events/s |", "| echo, p99 | ms |", "| a stalled client, memory | MiB |",
+		"| live over Redis, broadcast p99 | ms |", "| Postrider socketio | Postrider Hub |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &out)
+		}
+	}
+}
+
+// What an earlier run measured stays as long as what it said still holds.
+func TestMerge(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results.json")
+	if err := os.WriteFile(file, []byte(`{"about":["a machine","a version"],"cases":[{"name":"memory"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for about, kept := range map[string]int{"a machine|a version|another program": 2, "a machine|a version of today": 1} {
+		r := &report{About: strings.Split(about, "|"), Cases: []*result{{Name: "live-room"}}}
+		if err := r.merge(file); err != nil || len(r.Cases) != kept {
+			t.Errorf("%s: there are %d cases (%v), not %d", about, len(r.Cases), err, kept)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"strings"
 )
 
 // The plot's measures, in pixels.
@@ -47,13 +48,13 @@ func (r *report) panels() []panel {
 	for _, c := range r.Cases {
 		for i, row := range c.Rows {
 			p := panel{title: row.Name, unit: row.Unit + ", " + row.better() + " is better"}
-			for _, name := range r.contestants() {
+			for _, name := range contestants(r.Cases) {
 				figures := c.column(name, i)
 				if len(figures) == 0 {
 					continue
 				}
 				m := median(figures)
-				p.bars = append(p.bars, bar{name, m, name == ours || name == oursPG || name == oursSQLite})
+				p.bars = append(p.bars, bar{name, m, strings.HasPrefix(name, ours)})
 				p.longest = math.Max(p.longest, m)
 			}
 			out = append(out, p)

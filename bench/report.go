@@ -21,7 +21,7 @@ type report struct {
 
 // keep writes the figures, the table and the plot into dir and prints the table.
 // Cases that an earlier run measured on the same machine with the same versions,
-// and this one did not, stay.
+// and this one did not, stay: each line of what it said of them still holds.
 func (r *report) keep(dir string, stdout io.Writer) error {
 	if len(r.Cases) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (r *report) merge(file string) error {
 	if err != nil {
 		return fmt.Errorf("reading the earlier results: %w", err)
 	}
-	if !slices.Equal(old.About, r.About) {
+	if slices.ContainsFunc(old.About, func(line string) bool { return !slices.Contains(r.About, line) }) {
 		return nil
 	}
 	all := map[string]*result{}
@@ -89,13 +89,39 @@ func (r *report) markdown(w io.Writer) error {
 	for _, what := range r.Absent {
 		p.f("- left out: %s\n", what)
 	}
-	who := r.contestants()
+	for _, cases := range split(r.Cases) {
+		figures(p, cases)
+	}
+	r.goals(p)
+	p.f("\n| case | what | rounds | measured | Postrider | load average before |\n|---|---|---:|---|---|---|\n")
+	for _, c := range r.Cases {
+		p.f("| %s | %s | %d | %s | %s | %s |\n", c.Name, c.About, c.played(), c.When, c.Commit, c.Load)
+	}
+	return p.err
+}
+
+// split parts the queues' cases from the live ones, which have other contestants.
+func split(cases []*result) [][]*result {
+	queues, live := []*result{}, []*result{}
+	for _, c := range cases {
+		if strings.HasPrefix(c.Name, "live-") {
+			live = append(live, c)
+		} else {
+			queues = append(queues, c)
+		}
+	}
+	return slices.DeleteFunc([][]*result{queues, live}, func(part []*result) bool { return len(part) == 0 })
+}
+
+// figures writes the table of some cases.
+func figures(p *printer, cases []*result) {
+	who := contestants(cases)
 	p.f("\n| measure | unit | better |")
 	for _, c := range who {
 		p.f(" %s |", c)
 	}
 	p.f("\n|---|---|---|%s\n", strings.Repeat("---:|", len(who)))
-	for _, c := range r.Cases {
+	for _, c := range cases {
 		for i, row := range c.Rows {
 			p.f("| %s | %s | %s |", row.Name, row.Unit, row.better())
 			for _, name := range who {
@@ -104,12 +130,6 @@ func (r *report) markdown(w io.Writer) error {
 			p.f("\n")
 		}
 	}
-	r.goals(p)
-	p.f("\n| case | what | rounds | measured | Postrider | load average before |\n|---|---|---:|---|---|---|\n")
-	for _, c := range r.Cases {
-		p.f("| %s | %s | %d | %s | %s | %s |\n", c.Name, c.About, c.played(), c.When, c.Commit, c.Load)
-	}
-	return p.err
 }
 
 // goals writes what was aimed at and what came of it.
@@ -138,9 +158,9 @@ func (r *report) goals(p *printer) {
 }
 
 // contestants are those that have figures, in the order of columns.
-func (r *report) contestants() []string {
+func contestants(cases []*result) []string {
 	return slices.DeleteFunc(slices.Clone(columns), func(name string) bool {
-		return !slices.ContainsFunc(r.Cases, func(c *result) bool { return c.Figures[name] != nil })
+		return !slices.ContainsFunc(cases, func(c *result) bool { return c.Figures[name] != nil })
 	})
 }
 
