@@ -25,7 +25,7 @@ const maxConcurrency = 10_000
 //	embedded: (one-process postrider alone: a Redis within the process, in memory)
 type Config struct {
 	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS; embedded: for one within the one-process postrider"`
-	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time"`
+	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time; with 0 it leaves a queue to others"`
 	Plain    bool   `env:"POSTRIDER_BROKER_PLAIN" help:"leave out the layer that makes asynq fast and its acknowledgements sure; what is promised of durable jobs holds either way"`
 }
 
@@ -38,6 +38,8 @@ func (c Config) Validate() error {
 	}
 	if len(c.Queues) == 0 {
 		err = errors.Join(err, errors.New("POSTRIDER_QUEUES must name one queue at least, such as default=10"))
+	} else if c.Queues.Concurrency() == 0 {
+		err = errors.Join(err, errors.New("POSTRIDER_QUEUES leaves every queue to others: one at least must have more than 0"))
 	}
 	return err
 }
@@ -50,7 +52,8 @@ func (c Config) Embedded() bool { return c.RedisURL == EmbeddedURL }
 const EmbeddedURL = "embedded:"
 
 // Queue is one queue and how many of its jobs a worker process runs at a time,
-// from 1 to 10,000.
+// up to 10,000. With 0 it runs none: it knows the queue, as each process has to
+// for the jobs that it makes itself, and leaves it to other workers.
 type Queue struct {
 	Name        string
 	Concurrency int
@@ -90,8 +93,8 @@ func (q *Queues) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q is not of the form queue=concurrency", entry)
 		case !tasks.ValidQueue(name):
 			return fmt.Errorf("%q cannot name a queue: want a lower-case letter and up to 63 letters, digits, - and _", name)
-		case err != nil || n < 1 || n > maxConcurrency:
-			return fmt.Errorf("queue %s has the concurrency %q: want a whole number from 1 to %d", name, number, maxConcurrency)
+		case err != nil || n < 0 || n > maxConcurrency:
+			return fmt.Errorf("queue %s has the concurrency %q: want a whole number from 0 to %d", name, number, maxConcurrency)
 		case seen[name]:
 			return fmt.Errorf("queue %s is named twice", name)
 		}

@@ -15,7 +15,7 @@ func TestQueuesUnmarshal(t *testing.T) {
 		"email":               nil,
 		"email=":              nil,
 		"=3":                  nil,
-		"email=0":             nil,
+		"email=0":             {{"email", 0}},
 		"email=10001":         nil,
 		"email=-1":            nil,
 		"email=2.5":           nil,
@@ -51,6 +51,10 @@ func TestConfigValidate(t *testing.T) {
 		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), variable) {
 			t.Errorf("%s: error %v", variable, err)
 		}
+	}
+	idle := Config{RedisURL: ok.RedisURL, Queues: Queues{{"email", 0}}}
+	if err := idle.Validate(); err == nil || !strings.Contains(err.Error(), "POSTRIDER_QUEUES") {
+		t.Errorf("every queue left to others: error %v", err)
 	}
 	if _, err := Connect(Config{RedisURL: "nonsense"}); err == nil {
 		t.Error("Connect took nonsense")

@@ -45,7 +45,7 @@ const (
 // Metrics and Plain.
 type ServerOptions struct {
 	Redis   redis.UniversalClient
-	Queues  Queues // to serve, each with its concurrency
+	Queues  Queues // to serve, each with its concurrency; one with 0 is not
 	Types   *tasks.Catalogue
 	Handler job.Handler
 	// OnCancel is told of each job whose cancellation was asked for, whoever runs
@@ -97,6 +97,9 @@ func NewServer(o ServerOptions) *Server {
 	lost, slots := newLostAcks(o.Metrics), newSlotsGauge(o.Metrics)
 	for _, q := range o.Queues {
 		slots.WithLabelValues(q.Name).Set(float64(q.Concurrency))
+		if q.Concurrency == 0 {
+			continue
+		}
 		l := &link{outage: s.outage, queue: q.Name}
 		p := paced{o.Redis, l}
 		cfg := asynq.Config{

@@ -268,3 +268,37 @@ func TestConcurrencyIsTheQueues(t *testing.T) {
 		t.Errorf("%d of queue bulk ran at a time, want 4", n)
 	}
 }
+
+// TestQueueLeftToOthers: a server brings no task of a queue with concurrency 0,
+// which is there for who serves it.
+func TestQueueLeftToOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkit.Redis(t).URL())
+	begun := make(chan job.Task, 10)
+	serving := func(queues Queues) {
+		t.Helper()
+		s := NewServer(ServerOptions{
+			Redis: r.rdb, Queues: queues, Types: r.types, Log: r.Client.log,
+			Handler: handler(func(_ context.Context, task job.Task) job.Verdict { begun <- task; return job.Verdict{} }),
+		})
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.shutdown(s) })
+	}
+	left, taken := durable(), durable()
+	taken.Queue = "bulk"
+	serving(Queues{{"default", 0}, {"bulk", 1}})
+	r.dispatch(left)
+	r.dispatch(taken)
+	if got := next(t, begun); got.ID != taken.ID {
+		t.Errorf("brought %s, want the task of its own queue", got.ID)
+	}
+	if state := r.state(left); state != statePending {
+		t.Errorf("the task of the other queue is %q", state)
+	}
+	serving(Queues{{"default", 1}, {"bulk", 0}})
+	if got := next(t, begun); got.ID != left.ID {
+		t.Errorf("brought %s, want the task that was left", got.ID)
+	}
+}
