@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build clients test-deps test test-all fuzz chaos bench check generate vulncheck
+.PHONY: help run build clients test-deps test test-all fuzz chaos bench release check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -47,6 +47,7 @@ test: test-deps ## run the tests; minutes on two cores
 
 test-all: test-deps ## run the full matrix; takes long
 	POSTRIDER_TEST_ALL=1 $(TEST) -timeout 2h ./...
+	cd deploy/charttest && go test -timeout 30m ./...
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## try bad input by machine, 10 s each target (FUZZ=1m for longer)
@@ -58,6 +59,9 @@ chaos: test-deps ## kill every part under load, about eight minutes, and print w
 bench: ## measure against peers; takes long (BENCH='-list' shows what there is)
 	cd bench && go run . $(BENCH)
 
+release: ## make archives of all programs for Linux and macOS in dist/ (VERSION=v1.2.3)
+	go run ./deploy/release -version '$(VERSION)'
+
 generate: ## write the generated files anew
 	go generate ./...
 
@@ -66,6 +70,7 @@ check: ## gofmt, vet, staticcheck, tidy go.mod, current generated files, known v
 		if [ -n "$$files" ]; then echo "gofmt is needed for:"; echo "$$files"; exit 1; fi
 	go vet ./...
 	cd bench && go vet ./...
+	cd deploy/charttest && go vet ./...
 	go run $(STATICCHECK) ./...
 	go mod tidy -diff
 	@before=$$(git diff; git status --porcelain); \

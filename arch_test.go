@@ -25,6 +25,8 @@ var may = map[string][]string{
 	"cmd/postrider": {"internal/app", "internal/operator"},
 	"docs":          {"internal/app"},
 
+	"deploy/release": {},
+
 	"tasks":     {},
 	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit"},
 

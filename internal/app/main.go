@@ -32,6 +32,7 @@ func Main(ctx context.Context, role Role, sys System, args []string) int {
 	flags := flag.NewFlagSet(role.Name, flag.ContinueOnError)
 	flags.SetOutput(sys.Stderr)
 	check := flags.Bool("check-config", false, "print the settings, secrets hidden, and what is wrong with them")
+	version := flags.Bool("version", false, "print the program's version")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -41,6 +42,9 @@ func Main(ctx context.Context, role Role, sys System, args []string) int {
 		// Not left alone: check-config without its dash would start the process.
 		fmt.Fprintf(sys.Stderr, "%s: unexpected argument %s; -h tells more\n", role.Name, flags.Arg(0))
 		return exitUsage
+	case *version:
+		fmt.Fprintln(sys.Stdout, Version())
+		return exitOK
 	case *check:
 		return CheckConfig(role, sys)
 	}

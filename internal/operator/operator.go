@@ -25,6 +25,8 @@ const (
 )
 
 type commands struct {
+	Version kong.VersionFlag `help:"Print the program's version."`
+
 	Dev          process      `cmd:"" help:"Run everything in this process, with an embedded Redis, SQLite and a mail catcher unless settings say otherwise."`
 	Serve        process      `cmd:"" help:"Run everything in this process, on the Redis, the database and the mail server of the settings."`
 	Migrate      migrate      `cmd:"" help:"Bring the database's schema up to date, or show which migrations it has."`
@@ -52,6 +54,7 @@ func Main(ctx context.Context, sys app.System, args []string) int {
 	left := false // kong has printed help and wants to leave
 	parser, err := kong.New(&cmds,
 		kong.Name("postrider"), kong.Description("Postrider sends: mails and notifications, now, later or on a schedule."),
+		kong.Vars{"version": app.Version()},
 		kong.Writers(sys.Stdout, sys.Stderr), kong.Exit(func(int) { left = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
