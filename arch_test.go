@@ -75,6 +75,7 @@ var may = map[string][]string{
 	"internal/chaos":                      {"internal/testkit"},
 	"internal/job/jobtest":                {"internal/job", "internal/inbox", "internal/mail", "internal/testkit", "tasks"},
 	"internal/inbox/inboxtest":            {"internal/inbox", "internal/job", "internal/testkit"},
+	"internal/chat/chattest":              {"internal/chat"},
 	"internal/mail/template/templatetest": {"internal/job"},
 	"internal/schedule/scheduletest":      {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
@@ -82,7 +83,7 @@ var may = map[string][]string{
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/testkit/browser", "internal/chaos", "internal/job/jobtest", "internal/inbox/inboxtest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
+var forTests = []string{"internal/testkit", "internal/testkit/browser", "internal/chaos", "internal/job/jobtest", "internal/inbox/inboxtest", "internal/chat/chattest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {

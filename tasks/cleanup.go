@@ -3,7 +3,7 @@ package tasks
 import "time"
 
 // MaintenanceCleanup deletes what has had its time, in small batches: jobs past
-// their retention, notifications that are old, tasks that asynq has archived. It
+// their retention, notifications and chat messages that are old, tasks that asynq has archived. It
 // runs by the timetable; a run that is not done within its share of a worker's
 // time comes back.
 var MaintenanceCleanup = Define[Cleanup](Type{
@@ -21,6 +21,9 @@ type Cleanup struct {
 	// ArchiveDays is how many days an archived task is kept, 1 to 89, since
 	// asynq itself deletes them after 90; 7 when 0.
 	ArchiveDays int `json:"archive_days,omitempty"`
+	// ChatDays is how many days a chat message is kept, 3 to 3,650, since Redis
+	// may have one for two; 365 when 0.
+	ChatDays int `json:"chat_days,omitempty"`
 }
 
 // Validate implements Payload.
@@ -31,6 +34,12 @@ func (c *Cleanup) Validate() error {
 	}
 	if c.ArchiveDays == 0 {
 		c.ArchiveDays = 7
+	}
+	if c.ChatDays == 0 {
+		c.ChatDays = 365
+	}
+	if c.ChatDays < 3 || c.ChatDays > 3650 {
+		bad.Add("chat_days", "must be from 3 to 3650")
 	}
 	if c.InboxDays < 1 || c.InboxDays > 3650 {
 		bad.Add("inbox_days", "must be from 1 to 3650")
@@ -43,6 +52,9 @@ func (c *Cleanup) Validate() error {
 
 // InboxKeep is InboxDays as a duration.
 func (c *Cleanup) InboxKeep() time.Duration { return days(c.InboxDays) }
+
+// ChatKeep is ChatDays as a duration.
+func (c *Cleanup) ChatKeep() time.Duration { return days(c.ChatDays) }
 
 // ArchiveKeep is ArchiveDays as a duration.
 func (c *Cleanup) ArchiveKeep() time.Duration { return days(c.ArchiveDays) }

@@ -248,6 +248,7 @@ func Builtin() []Type {
 		NotificationSend.Type,
 		LogHeartbeat.Type,
 		MaintenanceCleanup.Type,
+		ChatArchive.Type,
 		ScheduleTick.Type,
 		Noop.Type,
 		NoopEphemeral.Type,

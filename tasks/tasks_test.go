@@ -47,7 +47,7 @@ func TestBuiltinCatalogue(t *testing.T) {
 			t.Errorf("type %s is listed and not found", typ.Name)
 		}
 	}
-	want := []string{"email:reminder", "email:send", "feedback:receive", "log:heartbeat", "maintenance:cleanup", "noop", "noop:ephemeral", "notification:send", "schedule:tick"}
+	want := []string{"chat:archive", "email:reminder", "email:send", "feedback:receive", "log:heartbeat", "maintenance:cleanup", "noop", "noop:ephemeral", "notification:send", "schedule:tick"}
 	if !slices.Equal(names, want) {
 		t.Errorf("the types are %q, want %q", names, want)
 	}

@@ -26,6 +26,10 @@ func Timetable() []Timetabled {
 			Cron: "* * * * *", Missed: "skip",
 		},
 		{
+			Name: "chat-archive", Type: ChatArchive.Name, Payload: &Archiving{},
+			Cron: "* * * * *", Missed: "skip", NoOverlap: true,
+		},
+		{
 			Name: "cleanup", Type: MaintenanceCleanup.Name, Payload: &Cleanup{},
 			Cron: "0 3 * * sun", Missed: "once", NoOverlap: true,
 		},

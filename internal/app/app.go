@@ -24,6 +24,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/inbox"
@@ -84,7 +85,8 @@ type App struct {
 	inbox      *inbox.Service
 	push       *inbox.Pusher
 	publisher  *live.Publisher
-	feed       *job.Feed         // nil in a process without the API
+	feed       *job.Feed // nil in a process without the API
+	chat       *chat.Service
 	hub        *live.Hub         // nil in a process without the API
 	catcher    *mailcatch.Server // nil unless mails are caught
 	sender     *mail.Sender      // nil in a process that sends none
@@ -199,6 +201,7 @@ func (a *App) openStore(ctx context.Context) error {
 	a.files = attach.NewKeeper(st.Files(), a.cfg.Files)
 	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
 	a.push, a.inbox = push, inbox.NewService(st, push)
+	a.chat = chat.New(chat.Options{Redis: a.redis, Archive: st.Chats(), Push: a.publisher, Log: a.log})
 	return nil
 }
 
@@ -402,7 +405,7 @@ func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
 // startWorker stops in three steps: no more tasks are taken, running jobs end
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
-	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Archive: a.broker, Files: a.store.Files()}
+	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Chats: a.store.Chats(), Archive: a.broker, Files: a.store.Files()}
 	a.limits.Start()
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	mails := work.Mail{
@@ -411,7 +414,7 @@ func (a *App) startWorker() error {
 	}
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
-		Handlers: append(work.Builtin(mails), work.Timetabled(a.jobs, housekeeping, a.schedules)...),
+		Handlers: append(work.Builtin(mails), work.Timetabled(a.jobs, housekeeping, a.schedules, a.chat)...),
 		Log:      a.log, Metrics: a.reg,
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ func (a *App) liveSpread() time.Duration {
 // openLive makes what serves connected clients.
 func (a *App) openLive(mounts map[string]http.Handler) (err error) {
 	a.hub, err = live.New(live.Options{
-		Name: a.name, Config: a.cfg.Live, Redis: a.redis, Tokens: a.tokens, Inbox: a.inbox, Publisher: a.publisher,
+		Name: a.name, Config: a.cfg.Live, Redis: a.redis, Tokens: a.tokens, Inbox: a.inbox, Chat: a.chat, Publisher: a.publisher,
 		Limiter: a.limiter, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect,
 	})
 	mounts["/socket.io/*"] = a.hub

@@ -33,8 +33,11 @@ const (
 
 // History returns a page of what was said. What is said, archived or deleted
 // while somebody goes from page to page makes nothing that stays missing, or be
-// there twice.
+// there twice. Errors: InvalidError, those of Redis and of SQL.
 func (s *Service) History(ctx context.Context, q Query) (Page, error) {
+	if !ValidName(q.Room) || q.Limit < 1 || q.Limit > MaxPage {
+		return Page{}, InvalidError{"room", "has no such history"}
+	}
 	q.Limit++ // to see whether there are more
 	// The stream first: what leaves it before it is read is in SQL by then.
 	found, next, err := s.recent(ctx, q)

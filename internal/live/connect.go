@@ -166,5 +166,6 @@ func (h *Hub) disconnected(ctx context.Context, k *socketio.Socket, _ socketio.R
 	m := memberOf(k)
 	m.expiry.Stop()
 	h.depart(ctx, m.user.ID, m.connection)
+	h.silence(ctx, k)
 	h.absent(ctx, m)
 }

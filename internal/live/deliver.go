@@ -21,6 +21,9 @@ func (h *Hub) deliver(text string) {
 	if e.Room != "" {
 		to = h.sockets.To(e.Room)
 	}
+	if e.Except != "" {
+		to = to.Except(e.Except)
+	}
 	err := to.Emit(e.Event, e.Arg)
 	for _, name := range e.Aliases {
 		err = errors.Join(err, to.Within(aliased).Emit(name, e.Arg))

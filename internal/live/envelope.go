@@ -17,6 +17,8 @@ type envelope struct {
 	Arg   json.RawMessage `json:"arg,omitempty"`
 	// Aliases are other names of the event, see aliases.go.
 	Aliases []string `json:"aliases,omitempty"`
+	// Except is a socket that does not get it.
+	Except string `json:"except,omitempty"`
 	// Revoked has the connections of who it names end.
 	Revoked *revocation `json:"revoked,omitempty"`
 }

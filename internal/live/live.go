@@ -26,6 +26,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
@@ -39,6 +40,7 @@ type Config struct {
 	Events      limit.Rate `env:"POSTRIDER_LIVE_EVENTS" envDefault:"50/s" help:"events that one live connection may send; one that sends more is cut off"`
 	Connections int        `env:"POSTRIDER_LIVE_CONNECTIONS" envDefault:"20" help:"live connections that one user may have, over all api processes"`
 	Aliases     bool       `env:"POSTRIDER_LIVE_ALIASES" envDefault:"true" help:"send clients that do not give auth.last the events of the common tutorials' names too, see docs/live.md"`
+	History     int        `env:"POSTRIDER_LIVE_CHAT_HISTORY" envDefault:"50" help:"chat messages that a client is shown when it enters a room, at most 200; 0 shows none"`
 	Queue       int        `env:"POSTRIDER_LIVE_QUEUE" envDefault:"4194304" help:"bytes that may wait for one live connection; a client that takes its messages too slowly is cut off, and fetches what it missed when it is back"`
 }
 
@@ -47,6 +49,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Connections < 1 {
 		errs = append(errs, errors.New("POSTRIDER_LIVE_CONNECTIONS must be 1 or more"))
+	}
+	if c.History < 0 || c.History > chat.MaxPage {
+		errs = append(errs, fmt.Errorf("POSTRIDER_LIVE_CHAT_HISTORY must be 0 to %d", chat.MaxPage))
 	}
 	if c.Queue < minQueue {
 		errs = append(errs, fmt.Errorf("POSTRIDER_LIVE_QUEUE must be %d or more: a notification has to fit", minQueue))
@@ -72,6 +77,12 @@ type Inbox interface {
 	Post(ctx context.Context, n inbox.Notification) (written inbox.Notification, again bool, err error)
 }
 
+// Chat is what is said in rooms: a *chat.Service.
+type Chat interface {
+	Send(ctx context.Context, d chat.Draft) (m chat.Message, again bool, err error)
+	History(ctx context.Context, q chat.Query) (chat.Page, error)
+}
+
 // Options are what a Hub is made of; the last three may be left zero.
 type Options struct {
 	Name      string // tells this process from all others
@@ -79,6 +90,7 @@ type Options struct {
 	Redis     redis.UniversalClient
 	Tokens    Verifier
 	Inbox     Inbox
+	Chat      Chat
 	Publisher *Publisher
 	Limiter   *limit.Limiter
 	Log       *slog.Logger
@@ -102,17 +114,19 @@ type Hub struct {
 	limits   prometheus.Counter
 	resyncs  prometheus.Counter
 	presence rounds.Rounds
+	typists  rounds.Rounds
 	cancel   context.CancelFunc
 	wait     sync.WaitGroup
 
 	mu      sync.Mutex
 	byUser  map[string][]string       // connections
 	present map[string]map[string]int // connections by room and user
+	typing  map[typist]typing
 }
 
 // New makes a Hub, which Start sets going. It registers its metrics.
 func New(o Options) (*Hub, error) {
-	h := &Hub{o: o, log: o.Log.With("component", "live"), byUser: map[string][]string{}, present: map[string]map[string]int{}}
+	h := &Hub{o: o, log: o.Log.With("component", "live"), byUser: map[string][]string{}, present: map[string]map[string]int{}, typing: map[typist]typing{}}
 	h.server = socketio.New(socketio.Config{
 		MaxPayload: maxPayload, MaxQueued: o.Config.Queue, DrainSpread: o.DrainSpread, CheckOrigin: o.CheckOrigin,
 		Admit: h.admit, Logger: h.log,
@@ -123,10 +137,18 @@ func New(o Options) (*Hub, error) {
 	h.sockets.Before(h.mayEmit)
 	h.sockets.Handle("join_room", h.join)
 	h.sockets.Handle("leave_room", h.leave)
+	h.sockets.Handle("room_message", h.relay)
+	h.sockets.Handle("typing", h.typed)
+	h.sockets.Handle("chat_message", h.say)
+	h.sockets.Handle("chat_history", h.history)
 	h.handleAliases()
 	h.presence = rounds.Rounds{
 		Every: presenceEvery, Round: h.keep, Log: h.log,
 		Failing: "who is present cannot be kept; going on", Well: "who is present is kept again",
+	}
+	h.typists = rounds.Rounds{
+		Every: typingEvery, Round: h.endTyping, Log: h.log,
+		Failing: "who no longer types cannot be told; going on", Well: "who no longer types is told again",
 	}
 	h.limits = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "postrider_live_limited_total", Help: "Live clients that were refused or cut off by a limit.",
@@ -159,6 +181,7 @@ func (h *Hub) Start() {
 		h.wait.Go(func() { h.listen(ctx, channel) })
 	}
 	h.presence.Start()
+	h.typists.Start()
 }
 
 // DrainLimit is what Drain may take beyond its spread.
@@ -174,6 +197,7 @@ func (h *Hub) Stop() {
 		h.cancel()
 	}
 	h.presence.Stop()
+	h.typists.Stop()
 	h.wait.Wait()
 }
 
@@ -181,10 +205,14 @@ func (h *Hub) Stop() {
 type answer struct {
 	OK    bool     `json:"ok"`
 	Error string   `json:"error,omitzero"`
-	ID    job.ID   `json:"id,omitzero"`     // of what was made
+	ID    string   `json:"id,omitzero"`     // of what was made
 	User  string   `json:"userId,omitzero"` // who the client is
 	Room  string   `json:"room,omitzero"`
 	Users []string `json:"users,omitzero"` // who is in the room
+
+	Timestamp time.Time     `json:"timestamp,omitzero"`
+	Messages  []chatMessage `json:"messages,omitzero"` // oldest first
+	Cursor    string        `json:"cursor,omitzero"`   // asks for those before; none are left without it
 }
 
 // acknowledge answers an event: with err, that it failed. A client that waits
@@ -214,7 +242,7 @@ func codeOf(err error) job.Code {
 	switch {
 	case errors.Is(err, errNow):
 		return job.CodeTemporary
-	case errors.Is(err, errForbidden), errors.Is(err, errScope), errors.Is(err, errIdentity):
+	case errors.Is(err, errForbidden), errors.Is(err, errOutside), errors.Is(err, errScope), errors.Is(err, errIdentity):
 		return job.CodeForbidden
 	default:
 		return job.CodeInvalid

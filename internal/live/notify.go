@@ -59,7 +59,7 @@ func (h *Hub) notify(ctx context.Context, k *socketio.Socket, e socketio.Event, 
 		h.log.Warn("a notification of a live client could not be written", "err", err)
 		err = errNow
 	}
-	h.acknowledge(k, e, answer{ID: written.ID}, err)
+	h.acknowledge(k, e, answer{ID: string(written.ID)}, err)
 }
 
 // mayNotify decides whom a user may reach: themselves, those in their rooms, and

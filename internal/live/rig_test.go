@@ -19,6 +19,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/chat"
+	"github.com/postrider/postrider/internal/chat/chattest"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/testkit"
@@ -31,17 +33,19 @@ const secret = "a secret of thirty-two bytes, or more"
 
 // process is one api process, as far as live connections go.
 type process struct {
-	t   testing.TB
-	hub *Hub
-	pub *Publisher
-	url string // ws://…
+	t    testing.TB
+	hub  *Hub
+	pub  *Publisher
+	chat *chat.Service
+	url  string // ws://…
 }
 
 // options let a test have a process otherwise than usual.
 type options struct {
-	config func(*Config)
-	missed streams
-	enter  func(ctx context.Context, user auth.Identity, room string) (bool, error)
+	config  func(*Config)
+	missed  streams
+	archive chat.Archive // that processes share
+	enter   func(ctx context.Context, user auth.Identity, room string) (bool, error)
 }
 
 // start makes a process on a Redis, which ends with the test.
@@ -49,14 +53,18 @@ func start(t testing.TB, rdb redis.UniversalClient, o options) *process {
 	t.Helper()
 	log, _ := testkit.CaptureLog(t)
 	cfg := Config{
-		Handshakes: limit.Rate{N: 1000, Per: time.Second}, Events: limit.Rate{N: 1000, Per: time.Second}, Connections: 20, Aliases: true, Queue: 4 << 20,
+		Handshakes: limit.Rate{N: 1000, Per: time.Second}, Events: limit.Rate{N: 1000, Per: time.Second}, Connections: 20, Aliases: true, Queue: 4 << 20, History: 3,
 	}
 	if o.config != nil {
 		o.config(&cfg)
 	}
 	pub := NewPublisher(rdb)
+	if o.archive == nil {
+		o.archive = chattest.NewMemory()
+	}
+	talk := chat.New(chat.Options{Redis: rdb, Archive: o.archive, Push: pub, Log: log})
 	hub, err := New(Options{
-		Name: rand.Text(), Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
+		Name: rand.Text(), Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Chat: talk, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
 		Tokens:  auth.NewTokens(auth.TokenOptions{Config: auth.Config{JWTSecret: secret, JWTUserClaim: "sub"}, Log: log}),
 		Metrics: prometheus.NewRegistry(),
 	})
@@ -74,14 +82,15 @@ func start(t testing.TB, rdb redis.UniversalClient, o options) *process {
 		hub.Stop()
 		web.Close()
 	})
-	return &process{t, hub, pub, "ws" + strings.TrimPrefix(web.URL, "http")}
+	return &process{t, hub, pub, talk, "ws" + strings.TrimPrefix(web.URL, "http")}
 }
 
 // two is two processes on a Redis of their own.
 func two(t testing.TB) (a, b *process) {
 	t.Helper()
 	rdb := testkit.Redis(t).Client()
-	a, b = start(t, rdb, options{}), start(t, rdb, options{})
+	archive := chattest.NewMemory()
+	a, b = start(t, rdb, options{archive: archive}), start(t, rdb, options{archive: archive})
 	a.ready()
 	b.ready()
 	return a, b

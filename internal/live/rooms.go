@@ -24,6 +24,7 @@ var (
 	errRoomName  = errors.New("a room's name has 1 to 128 bytes and no control characters")
 	errForbidden = errors.New("you may not enter this room")
 	errManyRooms = errors.New("you are in too many rooms")
+	errOutside   = errors.New("you have not entered this room")
 	errNow       = errors.New("not possible now, try again")
 )
 
@@ -71,6 +72,16 @@ func (h *Hub) join(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 		h.log.Warn("who is in a room could not be told", "err", err)
 	}
 	h.acknowledge(k, e, answer{Room: room, Users: users}, nil)
+	h.showHistory(ctx, k, room)
+}
+
+// roomInside is roomOf for what only those may do who have entered the room.
+func roomInside(k *socketio.Socket, e socketio.Event) (string, error) {
+	room, err := roomOf(e)
+	if err == nil && !k.In(inside(room)) {
+		err = errOutside
+	}
+	return room, err
 }
 
 func (h *Hub) enterRoom(ctx context.Context, k *socketio.Socket, room string) error {
@@ -127,6 +138,7 @@ func (h *Hub) leave(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 		}
 		if was {
 			h.goneFrom(m, room)
+			h.stopTyping(ctx, typist{k.ID(), m.user.ID, room})
 		}
 	}
 	h.acknowledge(k, e, answer{Room: room}, err)

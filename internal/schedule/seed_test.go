@@ -66,11 +66,12 @@ func TestBuiltinTimetable(t *testing.T) {
 	var c schedule.Config
 	r.ok(c.Reminders.UnmarshalText([]byte("Europe/Berlin=ann@example.com Bob@example.com; America/New_York=carol@example.com;")))
 	r.seed(c)
-	if got := r.names(); got != "cleanup heartbeat reminder:america.new_york reminder:europe.berlin" {
+	if got := r.names(); got != "chat-archive cleanup heartbeat reminder:america.new_york reminder:europe.berlin" {
 		t.Fatalf("the schedules are %s", got)
 	}
 	for name, want := range map[string]string{ // type and next slot, from 2026-07-01 12:00
 		"cleanup": "maintenance:cleanup Sun 07-05 03:00", "heartbeat": "log:heartbeat Wed 07-01 12:01",
+		"chat-archive":           "chat:archive Wed 07-01 12:01",
 		"reminder:europe.berlin": "email:reminder Thu 07-02 06:00", "reminder:america.new_york": "email:reminder Thu 07-02 12:00",
 	} {
 		e := r.get(name)
@@ -83,7 +84,7 @@ func TestBuiltinTimetable(t *testing.T) {
 	}
 	c.Reminders = c.Reminders[:1]
 	r.seed(c)
-	if got := r.names(); got != "cleanup heartbeat reminder:europe.berlin" {
+	if got := r.names(); got != "chat-archive cleanup heartbeat reminder:europe.berlin" {
 		t.Errorf("the schedules are %s", got)
 	}
 }
@@ -105,7 +106,7 @@ func TestBuiltinTimetableWithoutItsQueue(t *testing.T) {
 func TestTimetableFile(t *testing.T) {
 	r := newRig(t, lite(t))
 	r.seed(file(t, ownTimetable))
-	if got := r.names(); got != "cleanup heartbeat report" {
+	if got := r.names(); got != "chat-archive cleanup heartbeat report" {
 		t.Fatalf("the schedules are %s", got)
 	}
 	e := r.get("report")
@@ -159,7 +160,7 @@ func TestSeedsAndPeople(t *testing.T) {
 		t.Errorf("the seed overrode it: %+v", e)
 	}
 	r.seed(schedule.Config{})
-	if got := r.names(); got != "cleanup heartbeat mine report" {
+	if got := r.names(); got != "chat-archive cleanup heartbeat mine report" {
 		t.Errorf("the schedules are %s", got)
 	}
 	if e := r.get("heartbeat"); e.Source != schedule.FromBuiltin || e.Cron != "* * * * *" {
@@ -193,7 +194,7 @@ func TestTwoSeeders(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if got := r.names(); got != "cleanup heartbeat" {
+			if got := r.names(); got != "chat-archive cleanup heartbeat" {
 				t.Errorf("the schedules are %s", got)
 			}
 		})
@@ -225,7 +226,7 @@ func TestTimetableFileRefusals(t *testing.T) {
 		{"schedules:\n- {name: a, type: email:send, cron: '@daily', payload: {to: [nobody]}}", `line 2: schedule "a": payload.to[0] is not a mail address`},
 		{"schedules:\n- {name: a, type: noop:ephemeral, cron: '@daily'}", `line 2: schedule "a": type is ephemeral`},
 		{"schedules:\n- ", "line 2: the schedule is empty"},
-		{"schedules:" + crowd(schedule.MaxEntries-1), "POSTRIDER_TIMETABLE: with the built-in ones there are 1001 schedules"},
+		{"schedules:" + crowd(schedule.MaxEntries-1), "POSTRIDER_TIMETABLE: with the built-in ones there are 1002 schedules"},
 	} {
 		seeds, err := schedule.Seeds(file(t, test.text))
 		if err == nil {

@@ -233,6 +233,8 @@ func (x *tx) scrub(ctx context.Context, p delivery.Person, q quotes, r relation,
 			replaced = q.any.ReplaceAllString(replaced, delivery.Erased)
 		case r.name == "suppressions" && c == "address" && strings.EqualFold(old[c], p.Address):
 			return true, x.keepHashed(ctx, p.Address, old["category"], old["reason"])
+		case r.name == "chat_messages" && c == "words" && q.erase(old["body"]) != old["body"]:
+			replaced = "" // those of an address are apart
 		case r.name == "schedules" && c == "payload" && replaced != old[c]:
 			var alone bool
 			replaced, alone = q.unlist(old[c])

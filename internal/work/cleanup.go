@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
@@ -22,6 +23,7 @@ type Housekeeping struct {
 	Jobs      Purger
 	Retention job.Retention
 	Inboxes   inbox.Pruner
+	Chats     chat.Pruner
 	Archive   Trimmer
 	Files     FilePruner
 }
@@ -55,6 +57,7 @@ func Cleanup(h Housekeeping) Binding {
 				n, stream, err = h.Inboxes.PruneOld(ctx, c.InboxKeep(), stream, cleanupBatch)
 				return n, err
 			}},
+			{"chat messages", func() (int, error) { return h.Chats.PruneMessages(ctx, c.ChatKeep(), cleanupBatch) }},
 			{"files", func() (int, error) { return h.Files.PruneFiles(ctx, cleanupBatch) }},
 			{"archived tasks", func() (int, error) { return h.Archive.TrimArchived(ctx, c.ArchiveKeep(), cleanupBatch) }},
 		}

@@ -41,6 +41,7 @@ func TestCheckBudget(t *testing.T) {
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of feedback:receive (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of notification:send (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of maintenance:cleanup (30s)",
+			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of chat:archive (30s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of schedule:tick (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of noop (15s)",
 			"POSTRIDER_SHUTDOWN_LIMIT (15s) must be more than the deadline of noop:ephemeral (15s)",
@@ -51,7 +52,7 @@ func TestCheckBudget(t *testing.T) {
 			*smtp, c.ShutdownLimit, c.StopGrace = time.Minute, 16*time.Second, time.Minute
 		}, []string{
 			"POSTRIDER_SMTP_TIMEOUT (1m0s)", "POSTRIDER_STOP_GRACE (1m0s)", "POSTRIDER_SHUTDOWN_LIMIT (16s)",
-			"deadline of email:reminder", "deadline of feedback:receive", "deadline of maintenance:cleanup",
+			"deadline of email:reminder", "deadline of feedback:receive", "deadline of maintenance:cleanup", "deadline of chat:archive",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -24,6 +24,6 @@ func Tick(timetable Turner) Binding {
 }
 
 // Timetabled binds the handlers of the job types that the timetable runs.
-func Timetabled(jobs Accepter, h Housekeeping, timetable Turner) []Binding {
-	return []Binding{Reminder(jobs), Cleanup(h), Tick(timetable)}
+func Timetabled(jobs Accepter, h Housekeeping, timetable Turner, rooms Archiver) []Binding {
+	return []Binding{Reminder(jobs), Cleanup(h), Tick(timetable), ChatArchive(rooms)}
 }
