@@ -142,7 +142,10 @@ func (h *harness) auditRuns(r *Report) {
 // which over has the time in milliseconds.
 //
 // An attempt of a worker that was suspended ends with the last that was heard
-// of it before: its connection stays open, but it does nothing.
+// of it before: its connection stays open, but it does nothing. So does that of
+// one that was cut off, which gives up before its lease ends: what comes
+// afterwards was in its machine's buffers. An attempt at the other hosts does
+// not last as long.
 func (h *harness) conversations(all []testkit.SMTPTransaction, over map[string]int) (atOnce, afterwards []string) {
 	busy := map[string]time.Time{} // until when the latest of a job's attempts went on
 	for _, tx := range all {
@@ -166,7 +169,10 @@ func (h *harness) conversations(all []testkit.SMTPTransaction, over map[string]i
 // ended is when an attempt ended.
 func (h *harness) ended(tx testkit.SMTPTransaction) time.Time {
 	for _, s := range h.stopped {
-		if tx.Began.Before(s.from) && (tx.Ended.IsZero() || tx.Ended.After(s.from)) && !tx.Heard.After(s.from) {
+		if s.severed && tx.Began.Before(s.from) && (tx.Ended.IsZero() || !tx.Ended.Before(s.to)) {
+			return s.from
+		}
+		if !s.severed && tx.Began.Before(s.from) && (tx.Ended.IsZero() || tx.Ended.After(s.from)) && !tx.Heard.After(s.from) {
 			return tx.Heard
 		}
 	}

@@ -18,7 +18,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T, address string) *rig {
-	h := &harness{t: t, began: time.Now(), mail: newMailServer(t), stream: &stream{}, table: timetable{anchors: map[schedule]time.Time{}}}
+	h := &harness{t: t, began: time.Now(), mail: newMailServer(t, "127.0.0.1"), stream: &stream{}, table: timetable{anchors: map[schedule]time.Time{}}}
 	h.openDatabase(address)
 	r := &rig{harness: h}
 	r.exec(`TRUNCATE jobs, job_events, notifications, schedule_runs`)

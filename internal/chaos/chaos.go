@@ -27,6 +27,9 @@ type Plan struct {
 	Name     string // of the column in the table: "single Redis"
 	Programs Programs
 	Engine   Engine
+	// Hosts is where the parts are; nil has all of them on this machine, each
+	// process with a proxy before Redis and PostgreSQL.
+	Hosts *Hosts
 	// Seed decides which process is hit and when; a run prints it.
 	Seed uint64
 	// Acts are carried out in their order.
@@ -81,12 +84,12 @@ func Run(t testing.TB, plan Plan) Report {
 	t.Logf("%s: seed %d", plan.Name, plan.Seed)
 	h := &harness{
 		t: t, plan: plan, rand: rand.New(rand.NewPCG(plan.Seed, 0)),
-		pg:   testkit.PostgresServer(t, "fsync=on", "full_page_writes=on"),
-		mail: newMailServer(t),
+		pg:   plan.Hosts.startPostgres(t),
+		mail: newMailServer(t, plan.Hosts.mailIP()),
 	}
 	h.database = h.pg.Database()
 	h.openDatabase(h.database)
-	h.fleet = startFleet(t, plan.Programs, plan.Engine, h.database, h.mail.url())
+	h.fleet = startFleet(t, plan, h.database, h.mail.url())
 	h.began = time.Now()
 	h.table = newTimetable(t, h.fleet.apis[0].Addr, h.db)
 	h.stream = startStream(t, h.fleet.addrs(), plan.Rate)

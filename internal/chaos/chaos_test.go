@@ -24,13 +24,13 @@ func TestChaos(t *testing.T) {
 		return chaos.Engine{Single: testkit.Redis(t, "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction")}
 	}
 	if os.Getenv("POSTRIDER_TEST_ALL") == "" {
-		run(t, programs, scene{"single Redis, short", single, chaos.Short(), 30})
+		run(t, programs, scene{name: "single Redis, short", engine: single, acts: chaos.Short(), rate: 30})
 		return
 	}
 	run(t, programs,
-		scene{"single Redis", single, chaos.Long(), 50},
-		scene{"Sentinel", func(t *testing.T) chaos.Engine { return chaos.Engine{Sentinel: testkit.Sentinel(t)} }, chaos.Failover(), 50},
-		scene{"Cluster", func(t *testing.T) chaos.Engine { return chaos.Engine{Cluster: testkit.Cluster(t, 3)} }, chaos.Shards(), 50},
+		scene{name: "single Redis", engine: single, acts: chaos.Long(), rate: 50},
+		scene{name: "Sentinel", engine: func(t *testing.T) chaos.Engine { return chaos.Engine{Sentinel: testkit.Sentinel(t)} }, acts: chaos.Failover(), rate: 50},
+		scene{name: "Cluster", engine: func(t *testing.T) chaos.Engine { return chaos.Engine{Cluster: testkit.Cluster(t, 3)} }, acts: chaos.Shards(), rate: 50},
 	)
 }
 
@@ -39,6 +39,7 @@ type scene struct {
 	engine func(*testing.T) chaos.Engine
 	acts   []chaos.Act
 	rate   int
+	hosts  *chaos.Hosts
 }
 
 func run(t *testing.T, programs chaos.Programs, scenes ...scene) {
@@ -48,7 +49,7 @@ func run(t *testing.T, programs chaos.Programs, scenes ...scene) {
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			r := chaos.Run(t, chaos.Plan{
-				Name: s.name, Programs: programs, Engine: s.engine(t), Seed: seed,
+				Name: s.name, Programs: programs, Engine: s.engine(t), Hosts: s.hosts, Seed: seed,
 				Acts: s.acts, Rate: s.rate, Settle: 3 * time.Minute,
 			})
 			reports = append(reports, r)

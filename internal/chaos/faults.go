@@ -6,9 +6,11 @@ import (
 	"github.com/postrider/postrider/internal/testkit"
 )
 
-// interval is a stretch of time in which a process was suspended.
+// interval is a stretch of time in which a process was suspended, or cut off
+// from everything.
 type interval struct {
 	pid      int
+	severed  bool
 	from, to time.Time
 }
 
@@ -52,11 +54,17 @@ func (h *harness) killWorker() *mark {
 // busyWorker draws a worker, and returns when it has jobs to lose.
 func (h *harness) busyWorker() *process {
 	h.t.Helper()
-	const several = 3
 	p := h.any(h.fleet.workers)
+	h.awaitBusy(p)
+	return p
+}
+
+// awaitBusy returns when the worker has jobs to lose.
+func (h *harness) awaitBusy(p *process) {
+	h.t.Helper()
+	const several = 3
 	deadline := time.Now().Add(patience)
 	h.until(func() bool { return len(h.runningOn(p)) >= several || time.Now().After(deadline) })
-	return p
 }
 
 // suspend stops a worker's clock, and marks that: its jobs are not suspended.
@@ -144,7 +152,9 @@ func (h *harness) links(do func(*testkit.FaultProxy)) {
 		if p.redis != nil {
 			do(p.redis)
 		}
-		do(p.postgres)
+		if p.postgres != nil {
+			do(p.postgres)
+		}
 	}
 }
 

@@ -41,42 +41,64 @@ type fleet struct {
 type process struct {
 	*testkit.Service
 	name            string
-	redis, postgres *testkit.FaultProxy // redis is nil but of Engine.Single
+	redis, postgres *testkit.FaultProxy // none on hosts; redis only of Engine.Single
 	suspended       bool
 	lost            *mark     // of its suspension
 	restartAt       time.Time // zero while it runs
 	lives           int
+	host            Host // nil without hosts
 }
 
 // startFleet starts all processes and returns when all are ready.
-func startFleet(t testing.TB, programs Programs, engine Engine, database, smtp string) *fleet {
+func startFleet(t testing.TB, plan Plan, database, smtp string) *fleet {
 	t.Helper()
 	f := &fleet{t: t}
 	common := []string{
 		"SMTP_URL=" + smtp, "POSTRIDER_TIMETABLE=" + writeTimetable(t),
 		"POSTRIDER_RATE_LIMIT_ADDR=off", "POSTRIDER_RATE_LIMIT_KEY=off",
+		"POSTRIDER_API_KEYS=chaos:" + secret + ":jobs:write+jobs:read+schedules:write+notifications",
 	}
-	place := func(n int, kind, path string) (all []*process) {
+	place := func(n, first int, kind, path string) (all []*process) {
 		for i := range n {
-			p := &process{name: fmt.Sprintf("%s %d", kind, i+1)}
-			u, err := url.Parse(database)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.postgres = testkit.TCPProxy(t, u.Host)
-			environ := append(common[:len(common):len(common)],
-				"DATABASE_URL="+through(t, database, p.postgres), "REDIS_URL="+engine.url(t, p))
-			p.Service = testkit.NewService(t, environ, path)
+			p := &process{name: fmt.Sprintf("%s %d", kind, i+1), host: plan.Hosts.app(first + i)}
+			p.place(t, plan.Engine, common, database, path)
 			p.Start()
 			p.AwaitReady() // one after another: the first migrates
 			all = append(all, p)
 		}
 		return all
 	}
-	f.apis = place(apiCount, "api", programs.API)
-	f.schedulers = place(schedulerCount, "scheduler", programs.Scheduler)
-	f.workers = place(workerCount, "worker", programs.Worker)
+	f.apis = place(apiCount, 0, "api", plan.Programs.API)
+	f.schedulers = place(schedulerCount, 1, "scheduler", plan.Programs.Scheduler)
+	f.workers = place(workerCount, 0, "worker", plan.Programs.Worker)
 	return f
+}
+
+// place gives the process its address, and its ways to Redis and PostgreSQL.
+func (p *process) place(t testing.TB, engine Engine, common []string, database, path string) {
+	t.Helper()
+	environ := common[:len(common):len(common)]
+	if p.host != nil {
+		environ = append(environ, "DATABASE_URL="+database, "REDIS_URL="+engine.Single.URL())
+		p.Service = testkit.NewServiceOn(t, p.host.IP(), environ, path)
+		return
+	}
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.postgres = testkit.TCPProxy(t, u.Host)
+	environ = append(environ, "DATABASE_URL="+through(t, database, p.postgres), "REDIS_URL="+engine.url(t, p))
+	p.Service = testkit.NewService(t, environ, path)
+}
+
+// Start starts the process on its host.
+func (p *process) Start() {
+	if p.host == nil {
+		p.Service.Start()
+		return
+	}
+	p.host.Do(p.Service.Start)
 }
 
 // url is the process's REDIS_URL.

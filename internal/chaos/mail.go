@@ -21,7 +21,7 @@ type mailServer struct {
 	link *testkit.FaultProxy
 }
 
-func newMailServer(t testing.TB) *mailServer {
+func newMailServer(t testing.TB, ip string) *mailServer {
 	server := testkit.NewSMTP(t, testkit.SMTPExtension("PIPELINING"))
 	var mu sync.Mutex
 	met := map[string]bool{}
@@ -39,7 +39,7 @@ func newMailServer(t testing.TB) *mailServer {
 		}
 		return testkit.SMTPAction{}, false
 	})
-	return &mailServer{SMTP: server, link: testkit.TCPProxy(t, server.Addr())}
+	return &mailServer{SMTP: server, link: testkit.TCPProxyOn(t, ip, server.Addr())}
 }
 
 func (m *mailServer) url() string { return "smtp://" + m.link.Addr + "?tls=none" }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -18,8 +19,27 @@ const (
 	patience = 30 * time.Second
 )
 
-// client speaks to the apis.
-var client = &http.Client{Timeout: 15 * time.Second}
+// secret is of the API key that the clients use.
+const secret = "a-secret-of-the-chaos-run"
+
+// client speaks to the apis. One that cannot be reached does not keep it for
+// long from the other.
+var client = &http.Client{
+	Timeout: 15 * time.Second,
+	Transport: keyed{&http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: senders,
+	}},
+}
+
+// keyed sends every request with the API key.
+type keyed struct{ *http.Transport }
+
+func (k keyed) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+secret)
+	return k.Transport.RoundTrip(r)
+}
 
 // wish is a job to ask for.
 type wish struct {

@@ -25,4 +25,7 @@ func freePort() (int, error) {
 	return 0, errors.New("no free port found on 127.0.0.1")
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// localhost is the address of this machine to itself.
+const localhost = "127.0.0.1"
+
+func loopback(port int) string { return net.JoinHostPort(localhost, strconv.Itoa(port)) }

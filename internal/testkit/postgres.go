@@ -2,7 +2,9 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -105,6 +107,7 @@ func (c *PostgresCluster) must(err error) {
 type postgres struct {
 	bin      string // folder of pg_ctl
 	dir      string
+	ip       string // that it listens on
 	port     int
 	settings []string
 	pid      int // 0 when stopped
@@ -133,7 +136,12 @@ func newPostgres(settings ...string) (*postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for PostgreSQL: %w", err)
 	}
-	pg := &postgres{bin: bin, dir: dir, settings: settings, reaper: r}
+	pg := &postgres{bin: bin, dir: dir, ip: localhost, settings: settings, reaper: r}
+	for _, s := range settings {
+		if ip, ok := strings.CutPrefix(s, "listen_addresses="); ok {
+			pg.ip = ip
+		}
+	}
 	if cred, err := unprivileged(); err != nil {
 		return nil, err
 	} else if cred != nil {
@@ -146,6 +154,9 @@ func newPostgres(settings ...string) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := pg.trustNetwork(); err != nil {
+		return nil, err
+	}
 	for range 5 { // another process may take the port before the server does
 		if pg.port, err = freePort(); err != nil {
 			return nil, err
@@ -155,6 +166,20 @@ func newPostgres(settings ...string) (*postgres, error) {
 		}
 	}
 	return nil, err
+}
+
+// trustNetwork lets the hosts of the server's network in; initdb lets in this
+// one alone.
+func (pg *postgres) trustNetwork() error {
+	hba, err := os.OpenFile(filepath.Join(pg.data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("opening PostgreSQL's pg_hba.conf: %w", err)
+	}
+	_, err = hba.WriteString("host all all samenet trust\n")
+	if err := errors.Join(err, hba.Close()); err != nil {
+		return fmt.Errorf("writing PostgreSQL's pg_hba.conf: %w", err)
+	}
+	return nil
 }
 
 func (pg *postgres) data() string { return filepath.Join(pg.dir, "data") }
@@ -218,7 +243,7 @@ func (pg *postgres) run(name string, args ...string) error {
 }
 
 func (pg *postgres) url(database string) string {
-	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", postgresUser, loopback(pg.port), database)
+	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", postgresUser, net.JoinHostPort(pg.ip, strconv.Itoa(pg.port)), database)
 }
 
 // database makes a database for the test and drops it at its end.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// FaultProxy is a TCP proxy on 127.0.0.1 that a test tells to misbehave. Its
+// FaultProxy is a TCP proxy that a test tells to misbehave. Its
 // methods may be called from any goroutine.
 type FaultProxy struct {
 	// Addr is the proxy's own host:port.
@@ -29,10 +29,17 @@ type FaultProxy struct {
 	links   map[*link]struct{}
 }
 
-// TCPProxy starts a proxy to the target's host:port. It ends with the test.
+// TCPProxy starts a proxy to the target's host:port on 127.0.0.1. It ends with
+// the test.
 func TCPProxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return TCPProxyOn(t, localhost, target)
+}
+
+// TCPProxyOn is TCPProxy on another address of this process.
+func TCPProxyOn(t testing.TB, ip, target string) *FaultProxy {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		t.Fatalf("listening for a proxy: %v", err)
 	}

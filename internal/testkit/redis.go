@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type RedisServer struct {
 	path     string // of redis-server
 	dir      string
 	network  string // tcp or unix
+	ip       string // that it listens on
 	password string
 	conf     []string // lines of redis.conf
 	args     []string // after it on the command line
@@ -73,6 +75,7 @@ func newRedis(t testing.TB, network string, conf []string) *RedisServer {
 		path:    program(t, "redis-server", "redis-server"),
 		dir:     serverDir(t, "redis"),
 		network: network,
+		ip:      localhost,
 		conf: append([]string{
 			"bind 127.0.0.1", `save ""`, "daemonize no", "enable-debug-command local",
 			// Replicas are served at once instead of after a delay of 5 s.
@@ -82,6 +85,9 @@ func newRedis(t testing.TB, network string, conf []string) *RedisServer {
 	for _, line := range conf {
 		if password, ok := strings.CutPrefix(line, "requirepass "); ok {
 			s.password = password
+		}
+		if ip, ok := strings.CutPrefix(line, "bind "); ok {
+			s.ip = ip
 		}
 	}
 	t.Cleanup(func() {
@@ -102,7 +108,7 @@ func (s *RedisServer) startOnFreePort(directive string) {
 		if port, err = freePort(); err != nil {
 			break
 		}
-		s.Addr = loopback(port)
+		s.Addr = net.JoinHostPort(s.ip, strconv.Itoa(port))
 		conf := s.conf
 		s.conf = append(conf[:len(conf):len(conf)], directive+" "+strconv.Itoa(port))
 		if err = s.start(); err == nil {

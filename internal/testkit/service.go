@@ -1,7 +1,9 @@
 package testkit
 
 import (
+	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -22,11 +24,18 @@ type Service struct {
 // settings and nothing else in its environment; Start must follow.
 func NewService(t testing.TB, environ []string, path string, args ...string) *Service {
 	t.Helper()
+	return NewServiceOn(t, localhost, environ, path, args...)
+}
+
+// NewServiceOn is NewService on another address; the program is started where
+// that is one.
+func NewServiceOn(t testing.TB, ip string, environ []string, path string, args ...string) *Service {
+	t.Helper()
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := loopback(port)
+	addr := net.JoinHostPort(ip, strconv.Itoa(port))
 	return &Service{
 		Addr: addr, t: t, path: path, args: args,
 		environ: append(environ[:len(environ):len(environ)], "POSTRIDER_HTTP_ADDR="+addr),
