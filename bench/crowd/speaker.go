@@ -28,6 +28,16 @@ func plainAuth(_ string, rooms ...string) (string, error) {
 
 // tokenAuth is an auth that the Hub checks.
 func tokenAuth(user string, rooms ...string) (string, error) {
+	token, err := Token(user, rooms...)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(map[string]string{"token": token})
+	return string(text), err
+}
+
+// Token is a user's, for an hour, signed with Secret.
+func Token(user string, rooms ...string) (string, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(Secret)}, nil)
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
@@ -38,8 +48,7 @@ func tokenAuth(user string, rooms ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}
-	text, err := json.Marshal(map[string]string{"token": token})
-	return string(text), err
+	return token, nil
 }
 
 // note is a notification as the Hub's clients get it; all servers send the same.

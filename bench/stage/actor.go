@@ -108,6 +108,17 @@ func (a *Actor) Close() error {
 	return a.stopped
 }
 
+// Kill ends the contestant as kill -9 does, and waits until it has ended.
+func (a *Actor) Kill() {
+	a.once.Do(func() {
+		_ = a.cmd.Process.Kill()
+		for a.out.Scan() { // to the end of its output
+		}
+		_ = a.cmd.Wait() // that it was killed is no news
+		_ = a.in.Close()
+	})
+}
+
 // tail keeps the beginning of what a contestant complains of.
 type tail struct {
 	mu   sync.Mutex
