@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -57,6 +58,10 @@ func pack(name string, at time.Time, files []file) ([]byte, error) {
 // given are the files and folders of the repository that a release has.
 var given = []string{"LICENSE", "README.md", "CHANGELOG.md", "docs", "deploy", "clients"}
 
+// chart is the file that says which image the Helm chart runs unless it is told:
+// the release's own.
+const chart = "deploy/helm/postrider/Chart.yaml"
+
 // common reads what goes into all archives: of the repository what git knows,
 // but for Go and tests, which need the rest of it; and what was built into web.
 func (p *plan) common(ctx context.Context) ([]file, error) {
@@ -74,6 +79,9 @@ func (p *plan) common(ctx context.Context) ([]file, error) {
 		f, err := p.read(name)
 		if err != nil {
 			return nil, err
+		}
+		if name == chart {
+			f.content = bytes.Replace(f.content, []byte("appVersion: dev\n"), []byte("appVersion: "+strconv.Quote(p.version)+"\n"), 1)
 		}
 		out = append(out, f)
 	}

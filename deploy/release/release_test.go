@@ -141,6 +141,9 @@ func checkArchive(t *testing.T, root, path string) {
 			t.Errorf("%s lacks %s", filepath.Base(path), name)
 		}
 	}
+	if !bytes.Contains(files[chart].content, []byte("\nappVersion: \""+version+"\"\n")) {
+		t.Errorf("the chart is of another version:\n%s", files[chart].content)
+	}
 	var at time.Time
 	for name, f := range files {
 		if at.IsZero() {
