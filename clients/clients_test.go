@@ -36,6 +36,13 @@ func TestJS(t *testing.T) {
 	}
 }
 
+// TestJSTypes has what an application in TypeScript writes checked by its compiler.
+func TestJSTypes(t *testing.T) {
+	if out, err := node(t, "js", "node_modules/typescript/bin/tsc", "-p", "test/types").CombinedOutput(); err != nil {
+		t.Errorf("the types of clients/js (after npm ci there): %v\n%s", err, out)
+	}
+}
+
 // TestJSKeepsUp has two tabs of a user keep up with a Postrider that is killed
 // half-way, and started again.
 func TestJSKeepsUp(t *testing.T) {
