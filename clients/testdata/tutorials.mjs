@@ -93,6 +93,21 @@ assert.equal((await ben.emit('send_notification', { room: 'lobby', message: 'Hel
 assert.equal((await ann.hears('room_notification')).message, 'Hello, room')
 assert.equal((await ben.emit('joinRoom', 'board')).ok, false)
 
+// Chat: "sendRoomMessage", "chatMessage", "sendMessage".
+ann.socket.emit('sendRoomMessage', { room: 'lobby', message: 'Anybody there?', username: 'ann' })
+const said = await ben.hears('receiveRoomMessage')
+assert.deepEqual([said.message, said.username, said.room], ['Anybody there?', 'ann', 'lobby'])
+ben.socket.emit('chatMessage', 'I am')
+assert.equal((await ann.hears('chatMessage')).text, 'I am')
+ann.socket.emit('sendMessage', { room: 'lobby', author: 'Somebody else', message: 'Good', time: '10:30' })
+const message = await ben.hears('receiveMessage', (m) => m.message === 'Good')
+assert.deepEqual([message.author, message.time, message.senderId], ['ann', '10:30', 'ann'])
+assert.equal((await ann.emit('sendMessage', { senderId: 'ann', receiverId: 7, text: 'Between us' })).ok, true)
+assert.equal((await ben.hears('receiveMessage', (m) => m.text === 'Between us')).senderId, 'ann')
+const late = await page({ sub: 'cyd', rooms: ['lobby'] })
+late.socket.emit('joinRoom', 'lobby')
+assert.deepEqual((await late.hears('chatHistory')).map((m) => m.message), ['I am', 'Good'])
+
 assert.equal((await ben.emit('leaveRoom', 'lobby')).ok, true)
 await ann.hears('userLeft', (who) => who.userId === '7')
 ben.socket.disconnect()

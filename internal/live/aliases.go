@@ -25,6 +25,7 @@ func (h *Hub) handleAliases() {
 		"joinRoom": h.join, "leaveRoom": h.leave,
 		"sendNotification": h.sendNotification, "send_notification": h.sendNotification,
 		"broadcastNotification": h.broadcastNotification,
+		"sendRoomMessage":       h.sendRoomMessage, "sendMessage": h.sendMessage, "chatMessage": h.chatMessage, "chatHistory": h.chatHistory,
 	} {
 		h.sockets.Handle(name, handle)
 	}
@@ -39,6 +40,8 @@ func notificationAliases(n inbox.Notification) []string {
 		return []string{"receiveNotification", "global_notification"}
 	case strings.HasPrefix(n.Stream, inbox.OfRoom("")):
 		return []string{"receiveNotification", "room_notification"}
+	case n.Type == "message":
+		return []string{"receiveNotification", "receiveMessage"}
 	default:
 		return []string{"receiveNotification"}
 	}

@@ -31,7 +31,7 @@ func tellMessage(m chat.Message) chatMessage {
 // MessageSent pushes a message to those who have entered its room, as
 // "chat_message".
 func (p *Publisher) MessageSent(ctx context.Context, m chat.Message) error {
-	return p.toRoom(ctx, m.Room, "chat_message", tellMessage(m))
+	return p.toRoom(ctx, m.Room, "chat_message", tellMessage(m), "chatMessage", "receiveMessage")
 }
 
 // MessageDeleted tells them that a message was taken back, as "chat_deleted".
@@ -39,8 +39,8 @@ func (p *Publisher) MessageDeleted(ctx context.Context, room string, id chat.ID)
 	return p.toRoom(ctx, room, "chat_deleted", map[string]string{"room": room, "id": id.String()})
 }
 
-func (p *Publisher) toRoom(ctx context.Context, room, event string, arg any) error {
-	e, err := newEnvelope(inside(room), event, arg)
+func (p *Publisher) toRoom(ctx context.Context, room, event string, arg any, aliases ...string) error {
+	e, err := newEnvelope(inside(room), event, arg, aliases...)
 	if err != nil {
 		return err
 	}
@@ -70,18 +70,24 @@ func (h *Hub) say(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 	if err == nil && json.Unmarshal(e.Raw(0), &given) != nil {
 		err = chat.InvalidError{Field: "text", Problem: "and client_id must be strings, in an object"}
 	}
+	h.send(ctx, k, e, chat.Draft{Room: room, Text: given.Text, Data: given.Data, ClientID: given.ClientID + given.Client}, err)
+}
+
+// send stores a client's message, unless there is an error already, and
+// acknowledges the event.
+func (h *Hub) send(ctx context.Context, k *socketio.Socket, e socketio.Event, d chat.Draft, err error) {
 	var m chat.Message
 	if err == nil {
-		user := memberOf(k).user.ID
-		h.stopTyping(ctx, typist{k.ID(), user, room})
-		m, _, err = h.o.Chat.Send(ctx, chat.Draft{Room: room, User: user, Text: given.Text, Data: given.Data, ClientID: given.ClientID + given.Client})
+		d.User = memberOf(k).user.ID
+		h.stopTyping(ctx, typist{k.ID(), d.User, d.Room})
+		m, _, err = h.o.Chat.Send(ctx, d)
 		err = h.chatProblem(err)
 	}
 	if err != nil {
-		h.acknowledge(k, e, answer{Room: room}, err)
+		h.acknowledge(k, e, answer{Room: d.Room}, err)
 		return
 	}
-	h.acknowledge(k, e, answer{Room: room, ID: m.ID.String(), Timestamp: m.At()}, nil)
+	h.acknowledge(k, e, answer{Room: d.Room, ID: m.ID.String(), Timestamp: m.At()}, nil)
 }
 
 // tellHistory is what was said in a room, oldest first, and what asks for what
@@ -117,6 +123,9 @@ func (h *Hub) showHistory(ctx context.Context, k *socketio.Socket, room string) 
 	}
 	messages, cursor := tellHistory(page)
 	_ = k.Emit("chat_history", chatHistory{room, messages, cursor}) // gone is as good
+	if k.In(aliased) {
+		h.showFlatHistory(k, room, messages, cursor)
+	}
 }
 
 var errHistory = errors.New("before must be the id of a message, and limit 1 to 200")

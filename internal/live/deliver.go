@@ -25,8 +25,11 @@ func (h *Hub) deliver(text string) {
 		to = to.Except(e.Except)
 	}
 	err := to.Emit(e.Event, e.Arg)
-	for _, name := range e.Aliases {
-		err = errors.Join(err, to.Within(aliased).Emit(name, e.Arg))
+	if to = to.Within(aliased); len(e.Aliases) > 0 && len(to.Sockets()) > 0 {
+		arg := flat(e.Arg)
+		for _, name := range e.Aliases {
+			err = errors.Join(err, to.Emit(name, arg))
+		}
 	}
 	if err != nil {
 		h.log.Warn("an envelope could not be handed on", "event", e.Event, "err", err)

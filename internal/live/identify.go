@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/postrider/postrider/internal/socketio"
@@ -45,54 +44,4 @@ func (h *Hub) isUser(ctx context.Context, m *member, e socketio.Event) error {
 		return errIdentity
 	}
 	return nil
-}
-
-// fields are those of an object that a client sent.
-type fields map[string]json.RawMessage
-
-// fieldsOf reads an object; nil when it is something else.
-func fieldsOf(raw json.RawMessage) fields {
-	var f fields
-	if json.Unmarshal(raw, &f) != nil {
-		return nil
-	}
-	return f
-}
-
-// take removes the first of the fields that there is, and returns its text: of
-// a string or a number.
-func (f fields) take(names ...string) (text string) {
-	for _, name := range names {
-		if text == "" {
-			text = textOf(f[name])
-		}
-		delete(f, name)
-	}
-	return text
-}
-
-// text is that of the first of the fields that has any.
-func (f fields) text(names ...string) string {
-	for _, name := range names {
-		if text := textOf(f[name]); text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// textOf reads a string, or a number as it stands; empty when it is neither.
-func textOf(raw json.RawMessage) string {
-	var text string
-	var number json.Number
-	switch {
-	case len(raw) == 0:
-		return ""
-	case json.Unmarshal(raw, &text) == nil:
-		return text
-	case json.Unmarshal(raw, &number) == nil:
-		return number.String()
-	default:
-		return ""
-	}
 }

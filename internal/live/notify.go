@@ -45,10 +45,18 @@ func (h *Hub) notify(ctx context.Context, k *socketio.Socket, e socketio.Event, 
 	n, err := notificationOf(e, m)
 	if err == nil {
 		n.Everyone = everyone && n.Room == "" && n.ReceiverID == ""
+	}
+	h.post(ctx, k, e, n, err)
+}
+
+// post stores a client's notification, unless there is an error already, and
+// acknowledges the event.
+func (h *Hub) post(ctx context.Context, k *socketio.Socket, e socketio.Event, n tasks.Notification, err error) {
+	if err == nil {
 		err = n.Validate()
 	}
 	if err == nil {
-		err = m.mayNotify(n)
+		err = memberOf(k).mayNotify(n)
 	}
 	if err != nil {
 		h.acknowledge(k, e, answer{}, err)
@@ -117,8 +125,7 @@ func notificationOf(e socketio.Event, m *member) (n tasks.Notification, err erro
 		delete(data, "data")
 		maps.Copy(data, inner)
 	}
-	// Who sends is not the client's to say.
-	data.take("senderId", "sender_id", "sender", "senderName", "sender_name", "from")
+	data.take(whoNames...) // which is not the client's to say
 	if err := data.set("senderId", m.user.ID); err != nil {
 		return n, err
 	}

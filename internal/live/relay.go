@@ -42,15 +42,19 @@ func (h *Hub) relay(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 		if given.ExceptMe {
 			except = k.ID()
 		}
-		err = h.tellRoom(ctx, room, except, "room_message", roomMessage{room, memberOf(k).user.ID, given.Message, given.Data, time.Now().UTC()})
+		err = h.relayTo(ctx, room, except, roomMessage{room, memberOf(k).user.ID, given.Message, given.Data, time.Now().UTC()})
 	}
 	h.acknowledge(k, e, answer{Room: room}, err)
 }
 
+func (h *Hub) relayTo(ctx context.Context, room, except string, m roomMessage) error {
+	return h.tellRoom(ctx, room, except, "room_message", m, "receiveRoomMessage", "room_notification")
+}
+
 // tellRoom sends an event to who has entered a room, on all processes, but for
 // one socket.
-func (h *Hub) tellRoom(ctx context.Context, room, except, event string, arg any) error {
-	env, err := newEnvelope(inside(room), event, arg)
+func (h *Hub) tellRoom(ctx context.Context, room, except, event string, arg any, aliases ...string) error {
+	env, err := newEnvelope(inside(room), event, arg, aliases...)
 	if err == nil {
 		env.Except = except
 		ctx, cancel := context.WithTimeout(ctx, askLimit)
