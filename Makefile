@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build clients test-deps test test-all fuzz chaos bench release check generate vulncheck
+.PHONY: help run build clients examples test-deps test test-all fuzz chaos bench release check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -34,6 +34,13 @@ clients: clients/js/node_modules/.package-lock.json ## put the browser's clients
 	done
 	@cp clients/js/*.js clients/js/*.d.ts $(WEB)/clients/js/
 	@echo "$(WEB)/socket.io and $(WEB)/clients are built"
+
+examples: clients examples/chat/node_modules/.package-lock.json ## build the examples, which make run serves at /examples/ (npm)
+	@mkdir -p $(WEB)/examples
+	@rm -rf $(WEB)/examples/notifications
+	@cp -r examples/index.html examples/notifications $(WEB)/examples/
+	@cd examples/chat && npm run --silent build -- --logLevel warn --outDir ../../$(WEB)/examples/chat
+	@echo "$(WEB)/examples is built"
 
 test-deps: ## install what the tests need and the machine lacks (Debian)
 	@.ci/deps

@@ -16,7 +16,7 @@ type Config struct {
 	TrustedProxies Proxies `env:"POSTRIDER_TRUSTED_PROXIES" help:"addresses and CIDRs of the proxies in front, with commas between; X-Forwarded-For is believed from them only"`
 	PublicURL      string  `env:"POSTRIDER_PUBLIC_URL" help:"the URL under which people reach this service, such as https://post.example.com; named in the OpenAPI document, and answered to as a host even without API keys"`
 	CORSOrigins    Origins `env:"POSTRIDER_CORS_ORIGINS" help:"origins whose pages may call the API, such as https://app.example.com, with commas between; * for all"`
-	WebDir         string  `env:"POSTRIDER_WEB_DIR" envDefault:"web" help:"the folder that make clients has filled with the browser's clients"`
+	WebDir         string  `env:"POSTRIDER_WEB_DIR" envDefault:"web" help:"the folder that make clients and make examples have filled: the browser's clients, and the examples that postrider dev serves"`
 }
 
 // Validate reports every setting that cannot work, by its variable's name.
