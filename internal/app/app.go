@@ -66,6 +66,7 @@ type App struct {
 
 	reg    *prometheus.Registry
 	health *telemetry.Health
+	tracer *telemetry.Tracer // nil unless traces are made
 	types  *tasks.Catalogue
 	keys   *auth.Keys
 	tokens *auth.Tokens // nil in a process without the API
@@ -128,7 +129,7 @@ func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, fetch 
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}
 	for _, build := range []func(context.Context) error{
-		a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openBounces, a.openHTTP,
+		a.openTraces, a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openBounces, a.openHTTP,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -144,6 +145,15 @@ func uniqueName() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
+}
+
+// openTraces makes what sends traces, if they are asked for.
+func (a *App) openTraces(ctx context.Context) (err error) {
+	a.tracer, err = telemetry.NewTracer(ctx, a.cfg.Trace, a.role.Name, a.name, a.log)
+	if err == nil && a.tracer != nil {
+		a.life.onStop("traces", partLimit, a.tracer.Stop)
+	}
+	return err
 }
 
 // openRedis connects to Redis, or starts one within the process. That a server
@@ -232,7 +242,7 @@ func (a *App) buildJobs(context.Context) error {
 	a.recipients = recipient.New(recipient.Options{Store: a.store.Recipients(), Categories: a.cfg.Categories, Log: a.log})
 	a.jobs = job.NewService(job.Options{
 		Store: a.store, Dispatcher: a.broker, Types: a.types, Queues: a.cfg.Broker.Queues.Names(),
-		Admissions: a.admissions(), Log: a.log, Metrics: a.reg,
+		Admissions: a.admissions(), Tracer: a.tracer, Log: a.log, Metrics: a.reg,
 	})
 	a.deliveries = delivery.New(delivery.Options{
 		Store: a.store, Jobs: a.jobs, Suppressions: a.store.Suppressions(), Objectives: a.cfg.Answer.Objectives,
@@ -415,7 +425,7 @@ func (a *App) startWorker() error {
 	worker, err := work.New(work.Options{
 		Name: a.name, Config: a.cfg.Work, Runner: a.store, Types: a.types, Limits: a.limits,
 		Handlers: append(work.Builtin(mails), work.Timetabled(a.jobs, housekeeping, a.schedules, a.chat)...),
-		Log:      a.log, Metrics: a.reg,
+		Tracer:   a.tracer, Log: a.log, Metrics: a.reg,
 	})
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ type Config struct {
 	Keep       job.Retention
 	Answer     delivery.Config
 	Log        telemetry.Config
+	Trace      telemetry.TraceConfig
 	Client     Client
 }
 

@@ -27,7 +27,7 @@ func (a *App) liveSpread() time.Duration {
 func (a *App) openLive(mounts map[string]http.Handler) (err error) {
 	a.hub, err = live.New(live.Options{
 		Name: a.name, Config: a.cfg.Live, Redis: a.redis, Tokens: a.tokens, Inbox: a.inbox, Chat: a.chat, Publisher: a.publisher,
-		Limiter: a.limiter, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect,
+		Limiter: a.limiter, Tracer: a.tracer, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect,
 	})
 	mounts["/socket.io/*"] = a.hub
 	return err

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -83,6 +84,8 @@ func (c *Client) Ping(ctx context.Context) error {
 // call fails stops and the others go on, so that a cut connection costs one
 // task its arrival and an outage one attempt a sender.
 func (c *Client) Dispatch(ctx context.Context, ts []job.Task) ([]job.Task, error) {
+	ctx, span := telemetry.Child(ctx, "enqueue")
+	defer span.End()
 	if c.pipe != nil {
 		return c.ship(ctx, ts)
 	}

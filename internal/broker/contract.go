@@ -54,10 +54,11 @@ var knownScripts = map[string]shape{
 	"522b1a6ae66fe79ea2f24a9af58798ab71879035": {opForward, 2, 4},
 }
 
-// knownMessages are written by asynq as we write them: with all fields, and with
+// knownMessages are written by asynq as we write them: with all fields, with a header, and with
 // as few as a durable task has.
 var knownMessages = []message{
 	{typ: "known:full", id: "a", queue: "default", payload: []byte(`{"to":"a@example.com"}`), retry: 3, timeout: 90 * time.Minute},
+	{typ: "known:traced", id: "t", queue: "default", payload: []byte(`{}`), retry: 3, timeout: time.Second, trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	{typ: "known:bare", id: "b~1", queue: "bulk", retry: math.MaxInt32, timeout: time.Second},
 }
 

@@ -18,6 +18,7 @@ type message struct {
 	payload        []byte
 	retry          int
 	timeout        time.Duration // whole seconds
+	trace          string        // the header traceparent; mostly none
 }
 
 // message is what brings a task to a worker.
@@ -29,7 +30,7 @@ func (c *Client) message(t job.Task) message {
 		timeout: (typ.Deadline + c.margin + time.Second - 1).Truncate(time.Second),
 	}
 	if t.Dispatch == 0 {
-		m.payload = t.Payload
+		m.payload, m.trace = t.Payload, t.Trace
 		// One more than asynq would need: at Retried >= MaxRetry it archives
 		// without asking whether that was a failure, and a job that was only
 		// rate-limited on its last attempt would be over. The server ends it
@@ -41,7 +42,11 @@ func (c *Client) message(t job.Task) message {
 
 // forAsynq is the message in the terms of asynq's client.
 func (m message) forAsynq() (*asynq.Task, []asynq.Option) {
-	return asynq.NewTask(m.typ, m.payload), []asynq.Option{
+	var headers map[string]string
+	if m.trace != "" {
+		headers = map[string]string{traceHeader: m.trace}
+	}
+	return asynq.NewTaskWithHeaders(m.typ, m.payload, headers), []asynq.Option{
 		asynq.TaskID(m.id), asynq.Queue(m.queue), asynq.MaxRetry(m.retry), asynq.Timeout(m.timeout),
 	}
 }
@@ -55,7 +60,14 @@ const (
 	fieldQueue   protowire.Number = 4
 	fieldRetry   protowire.Number = 5
 	fieldTimeout protowire.Number = 8
+	fieldHeaders protowire.Number = 15 // a map: entries of key and value
+	entryKey     protowire.Number = 1
+	entryValue   protowire.Number = 2
 )
+
+// traceHeader is the header of a task that is part of a trace (W3C Trace Context
+// section 3.2).
+const traceHeader = "traceparent"
 
 // encode writes the message as asynq's client does, in a fifth of its time. The
 // contract compares the two.
@@ -67,7 +79,12 @@ func (m message) encode() []byte {
 	b = appendBytes(b, fieldID, m.id)
 	b = appendBytes(b, fieldQueue, m.queue)
 	b = appendNumber(b, fieldRetry, int64(m.retry))
-	return appendNumber(b, fieldTimeout, int64(m.timeout/time.Second))
+	b = appendNumber(b, fieldTimeout, int64(m.timeout/time.Second))
+	if m.trace != "" {
+		entry := appendBytes(appendBytes(nil, entryKey, traceHeader), entryValue, m.trace)
+		b = appendBytes(b, fieldHeaders, entry)
+	}
+	return b
 }
 
 // appendBytes appends a field, unless it is empty, as proto3 has it.

@@ -266,7 +266,7 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 	if len(at.Payload()) == 0 {
 		return verdictError(s.handler.Handle(ctx, t))
 	}
-	t.Dispatch, t.Payload = 0, at.Payload()
+	t.Dispatch, t.Payload, t.Trace = 0, at.Payload(), at.Headers()[traceHeader]
 	return s.processEphemeral(ctx, t)
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/postrider/postrider/internal/mail/attach"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/template"
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -51,6 +52,7 @@ type Options struct {
 	Limiter  *limit.Limiter // whose metrics the caller registers
 	Rates    limit.Config
 	Config   Config
+	Tracer   *telemetry.Tracer // nil makes no traces
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
 	// Mounts are further handlers by chi pattern: "/healthz", "/dev/mail/*".
@@ -108,7 +110,7 @@ func New(o Options) (_ http.Handler, err error) {
 		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, live: o.Live,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
-	seen := newObserver(log, o.Metrics)
+	seen := newObserver(log, o.Tracer, o.Metrics)
 
 	r := chi.NewRouter()
 	r.Use(clientAddress(o.Config.TrustedProxies), seen.observe, seen.survivePanics)

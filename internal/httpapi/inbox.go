@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -231,7 +232,7 @@ func (a *api) postNotification(ctx context.Context, in *postNotificationInput) (
 		who, _ := auth.From(ctx)
 		id = namedID(who.Name, in.Key)
 	}
-	written, again, err := a.inbox.Post(ctx, inbox.Notification{ID: id, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data})
+	written, again, err := a.inbox.Post(ctx, inbox.Notification{ID: id, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data, Trace: telemetry.Traceparent(ctx)})
 	if job.CodeOf(err) == job.CodeConflict {
 		return nil, job.Wrap(job.CodeConflict, err, "another notification was posted under this Idempotency-Key")
 	}

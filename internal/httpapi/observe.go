@@ -10,15 +10,18 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 // exchange is what is told of one request: log and problems name it.
@@ -26,6 +29,7 @@ type exchange struct {
 	id    string    // the request's
 	who   string    // name of the API key, once it is known
 	began time.Time // when its header had been read
+	span  telemetry.Span
 }
 
 type exchangeKey struct{}
@@ -55,13 +59,14 @@ func newRequestID() string {
 // observer writes the access log and counts.
 type observer struct {
 	log      *slog.Logger
+	tracer   *telemetry.Tracer
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }
 
-func newObserver(log *slog.Logger, reg prometheus.Registerer) *observer {
+func newObserver(log *slog.Logger, tracer *telemetry.Tracer, reg prometheus.Registerer) *observer {
 	o := &observer{
-		log: log,
+		log: log, tracer: tracer,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_http_requests_total", Help: "HTTP requests by method, route and status.",
 		}, []string{"method", "route", "status"}),
@@ -83,7 +88,12 @@ func (o *observer) observe(next http.Handler) http.Handler {
 			x.id = newRequestID()
 		}
 		w.Header().Set("X-Request-Id", x.id)
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+		if traced(r) {
+			ctx, x.span = o.tracer.Serve(ctx, propagation.HeaderCarrier(r.Header))
+			defer x.span.End()
+		}
+		r = r.WithContext(ctx)
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() { o.done(r, ww, x) }()
 		next.ServeHTTP(ww, r)
@@ -100,6 +110,16 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 	o.requests.WithLabelValues(methodOf(r), route, strconv.Itoa(status)).Inc()
 	o.seconds.WithLabelValues(route).Observe(took.Seconds())
 
+	if x.span.Recorded() {
+		x.span.Name(methodOf(r) + " " + route)
+		x.span.Set("http.request.method", methodOf(r))
+		x.span.Set("http.route", route)
+		x.span.SetInt("http.response.status_code", status)
+		x.span.Set("postrider.request_id", x.id)
+		if status >= http.StatusInternalServerError {
+			x.span.Fail(strconv.Itoa(status))
+		}
+	}
 	level := slog.LevelInfo
 	if slices.Contains([]string{"/healthz", "/readyz", "/metrics", "/socket.io/*"}, route) {
 		level = slog.LevelDebug // they come every few seconds, from each client that polls
@@ -111,6 +131,9 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 		slog.String("method", methodOf(r)), slog.String("route", route), slog.Int("status", status),
 		slog.Int("bytes", w.BytesWritten()), slog.Duration("duration", took), slog.String("request_id", x.id),
 	}
+	if id := x.span.TraceID(); id != "" {
+		attrs = append(attrs, slog.String("trace", id))
+	}
 	if x.who != "" {
 		attrs = append(attrs, slog.String("key", x.who))
 	}
@@ -118,6 +141,15 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 		attrs = append(attrs, slog.String("client", limit.ClientAddr(r)))
 	}
 	o.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// traced leaves out what comes every few seconds, and connections that stay.
+func traced(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/healthz", "/readyz", "/metrics", "/events":
+		return false
+	}
+	return !strings.HasPrefix(r.URL.Path, "/socket.io/") && !strings.HasPrefix(r.URL.Path, "/admin")
 }
 
 // routeOf is the pattern that the request matched: a bounded label.

@@ -25,6 +25,7 @@ type Notification struct {
 	Message   string
 	Data      json.RawMessage // any JSON value, or nil
 	CreatedAt time.Time       // given by the store; within a stream never falling
+	Trace     string          // a telemetry.Traceparent for its push, or empty; not kept
 }
 
 // EffectName implements job.Effect.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -77,12 +78,27 @@ func (s *Service) AcceptEach(ctx context.Context, who Caller, subs []Submission)
 	return s.accept(ctx, who, subs, true, false)
 }
 
-func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, batch, together bool) (Accepted, error) {
+func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, batch, together bool) (out Accepted, err error) {
+	ctx, span := s.tracer.Begin(ctx, "accept")
+	defer func() {
+		if span.Recorded() {
+			span.Set("postrider.request", string(out.Base))
+			span.SetInt("postrider.jobs", len(subs))
+			if err != nil {
+				span.Fail(string(CodeOf(err)))
+			}
+		}
+		span.End()
+	}()
+	return s.acceptTraced(ctx, who, subs, batch, together)
+}
+
+func (s *Service) acceptTraced(ctx context.Context, who Caller, subs []Submission, batch, together bool) (Accepted, error) {
 	if err := checkRequest(who, subs); err != nil {
 		return Accepted{}, err
 	}
 	now := time.Now()
-	base := NewID()
+	base, trace := NewID(), telemetry.Traceparent(ctx)
 	req := Request{Base: base}
 	if who.IdempotencyKey != "" {
 		req.Key = IdempotencyKey{Owner: who.Name, Key: who.IdempotencyKey, Hash: who.BodyHash, Keep: KeepIdempotency}
@@ -97,7 +113,7 @@ func (s *Service) accept(ctx context.Context, who Caller, subs []Submission, bat
 		c := &candidates[i]
 		c.New = &news[i]
 		s.build(c, sub, who, now)
-		news[i].ID = memberID(base, i, batch)
+		news[i].ID, news[i].Trace = memberID(base, i, batch), trace
 		if c.Err == nil && together && len(subs) > 1 && s.ephemeral(sub.Type) {
 			c.Err = Invalid(tasks.Invalid{{Field: "type", Problem: "is ephemeral, and cannot be accepted all or none with other jobs"}})
 		}
@@ -165,7 +181,7 @@ func (s *Service) dispatchAccepted(ctx context.Context, news []New, errs []error
 		}
 		t := Task{ID: n.ID, Dispatch: 1, Type: n.Type, Queue: n.Queue, RunAt: n.Due(out.At)}
 		if s.ephemeral(n.Type) {
-			t.Dispatch, t.Payload = 0, n.Payload
+			t.Dispatch, t.Payload, t.Trace = 0, n.Payload, n.Trace
 			direct = append(direct, t)
 			continue
 		}

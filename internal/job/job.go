@@ -93,6 +93,7 @@ type Job struct {
 	Recipient  string // normalised; empty when the type has none
 	Batch      ID     // of the request with several recipients that made it, or empty
 	AcceptedBy string // name of the API key
+	Trace      string // a telemetry.Traceparent that its runs belong to; empty for none
 	Payload    []byte // canonical JSON; nil where it was not asked for
 	// PayloadGone says that retention took the payload.
 	PayloadGone bool
@@ -157,6 +158,7 @@ type Task struct {
 	Queue    string
 	RunAt    time.Time
 	Payload  []byte // of an ephemeral task only
+	Trace    string // likewise: a telemetry.Traceparent, or empty
 }
 
 // TaskID is the task's name in Redis: the job's id for the first dispatch,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -12,7 +13,10 @@ import (
 // Dispatch. by is what AcceptedBy shows. A type that is ephemeral has no place
 // in a transaction, and is refused by the error, an Invalid.
 func (s *Service) Prepare(ctx context.Context, sub Submission, by string) (New, error) {
+	ctx, span := s.tracer.Begin(ctx, "accept")
+	defer span.End()
 	n, _, err := s.prepare(ctx, sub, by)
+	n.Trace = telemetry.Traceparent(ctx)
 	return n, err
 }
 

@@ -25,11 +25,13 @@ type Service struct {
 
 	admissions map[string]Admission
 
+	tracer *telemetry.Tracer
+
 	log   *slog.Logger
 	count *counters
 }
 
-// Options are what a Service is made of; all but Admissions are needed.
+// Options are what a Service is made of; all but Admissions and Tracer are needed.
 type Options struct {
 	Store      Store
 	Dispatcher Dispatcher
@@ -37,6 +39,7 @@ type Options struct {
 	Queues     []string // that workers serve: a job for another is refused
 	// Admissions are asked about new jobs, by type.
 	Admissions map[string]Admission
+	Tracer     *telemetry.Tracer // nil makes no traces
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
 }
@@ -47,8 +50,8 @@ func NewService(o Options) *Service {
 	return &Service{
 		store: o.Store, disp: o.Dispatcher, types: o.Types, queues: o.Queues, log: log,
 		out:        newOutbox(o.Store, o.Dispatcher, log),
-		admissions: o.Admissions,
-		count:      newCounters(o.Metrics),
+		admissions: o.Admissions, tracer: o.Tracer,
+		count: newCounters(o.Metrics),
 	}
 }
 

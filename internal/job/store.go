@@ -132,6 +132,7 @@ type New struct {
 	Recipient   string
 	Batch       ID
 	AcceptedBy  string
+	Trace       string // see Job
 	Payload     []byte
 	About       tasks.Description
 	Delay       time.Duration // from the moment of acceptance

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"time"
@@ -17,6 +18,9 @@ func (h *Hub) deliver(text string) {
 		h.revoked(*e.Revoked)
 		return
 	}
+	_, span := h.o.Tracer.Resume(context.Background(), e.Trace, "push", time.Now())
+	defer span.End()
+	span.Set("postrider.event", e.Event)
 	to := h.sockets.To()
 	if e.Room != "" {
 		to = h.sockets.To(e.Room)

@@ -15,6 +15,8 @@ type envelope struct {
 	Event string          `json:"event,omitempty"`
 	Room  string          `json:"room,omitempty"`
 	Arg   json.RawMessage `json:"arg,omitempty"`
+	// Trace is the telemetry.Traceparent that the event belongs to, mostly none.
+	Trace string `json:"trace,omitempty"`
 	// Aliases are other names of the event, see aliases.go.
 	Aliases []string `json:"aliases,omitempty"`
 	// Except is a socket that does not get it.

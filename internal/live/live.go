@@ -32,6 +32,7 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/rounds"
 	"github.com/postrider/postrider/internal/socketio"
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 // Config bounds what clients may do.
@@ -93,6 +94,7 @@ type Options struct {
 	Chat      Chat
 	Publisher *Publisher
 	Limiter   *limit.Limiter
+	Tracer    *telemetry.Tracer // nil makes no traces
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
 	// DrainSpread is the time over which Drain lets clients go; none when zero.

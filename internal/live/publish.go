@@ -52,6 +52,7 @@ func (p *Publisher) Publish(ctx context.Context, notes []inbox.Notification) err
 		if out[i], err = newEnvelope(room, "notification", tell(n), notificationAliases(n)...); err != nil {
 			return err
 		}
+		out[i].Trace = n.Trace
 	}
 	return p.send(ctx, out...)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 // provider is one server that takes mail, the connections to it, and what is
@@ -75,11 +76,30 @@ func judge(ctx context.Context, e *Error) verdict {
 // offer sends the message and tells leave what came of it.
 func (p *provider) offer(ctx context.Context, l letter, beforeDot func(context.Context) error, leave func(context.Context, error)) (r Receipt, passed bool, err error) {
 	began := time.Now()
+	ctx, span := telemetry.Child(ctx, "smtp")
+	span.Set("postrider.provider", p.name)
 	defer func() { // also when beforeDot panics
+		traceReply(span, r, err)
 		p.metrics.took.WithLabelValues(p.name).Observe(time.Since(began).Seconds())
 		leave(ctx, err)
 	}()
 	return p.send(ctx, l, beforeDot)
+}
+
+// traceReply tells a trace what a server said, but for its words.
+func traceReply(span telemetry.Span, r Receipt, err error) {
+	if !span.Recorded() {
+		return
+	}
+	code := r.Code
+	if err != nil {
+		e := asError(err)
+		code = e.Code
+		span.Set("postrider.smtp.op", e.Op)
+		span.Fail(string(e.Kind))
+	}
+	span.SetInt("postrider.smtp.reply_code", code)
+	span.End()
 }
 
 // send offers the message on one connection. One that was used before may have

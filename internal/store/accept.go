@@ -155,6 +155,10 @@ func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time
 	described := describes(reqs)
 	spec := "id uuid, type text, queue text, recipient text, batch uuid, accepted_by text, " +
 		"delay bigint, not_before bigint, expires_at bigint, max_attempts bigint, on_ambiguous text, payload text, state text, message text"
+	traced, column, value := traces(reqs), "", "" // a column that is mostly empty
+	if traced {
+		spec, column, value = spec+", trace text", ", trace", ", v.trace"
+	}
 	together := described && x.s.postgres // the jobs and what describes them, in one statement
 	if together {
 		spec += ", " + aboutColumns
@@ -165,6 +169,9 @@ func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time
 			row := []any{string(n.ID), n.Type, n.Queue, clean(n.Recipient), orNull(n.Batch), clean(n.AcceptedBy),
 				n.Delay.Milliseconds(), ms(n.RunAt), ms(n.ExpiresAt), int64(n.MaxAttempts), string(n.OnAmbiguous), clean(string(n.Payload)),
 				string(cmp.Or(n.State, job.Waiting)), clean(n.Message)}
+			if traced {
+				row = append(row, clean(n.Trace))
+			}
 			if together {
 				row = append(row, about(n)...)
 			}
@@ -174,12 +181,12 @@ func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time
 	at := make(map[job.ID]time.Time, len(t.rows))
 	insert := `
 		INSERT INTO jobs (id, type, queue, state, recipient, batch, accepted_by, created_at, updated_at, run_at, due_at,
-			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload, finished_at, code, message)
+			expires_at, max_attempts, on_ambiguous, dispatches, dispatch_at, payload, finished_at, code, message` + column + `)
 		SELECT v.id, v.type, v.queue, v.state, v.recipient, v.batch, v.accepted_by, {now}, {now},
 			CASE WHEN v.not_before > {now} + v.delay THEN v.not_before ELSE {now} + v.delay END,
 			CASE WHEN v.not_before > {now} + v.delay THEN v.not_before ELSE {now} + v.delay END,
 			v.expires_at, v.max_attempts, v.on_ambiguous, 1, {now}, v.payload,
-			CASE WHEN v.state <> 'waiting' THEN {now} END, CASE WHEN v.state <> 'waiting' THEN v.state ELSE '' END, v.message
+			CASE WHEN v.state <> 'waiting' THEN {now} END, CASE WHEN v.state <> 'waiting' THEN v.state ELSE '' END, v.message` + value + `
 		FROM {v} WHERE true
 		ON CONFLICT (id) DO NOTHING
 		RETURNING id, created_at, accepted_by, state, code, message, due_at`
@@ -214,6 +221,18 @@ func (x *tx) insertNew(ctx context.Context, reqs []job.Request) (map[job.ID]time
 		err = x.describe(ctx, reqs)
 	}
 	return at, events, err
+}
+
+// traces reports whether one of the jobs is part of a trace.
+func traces(reqs []job.Request) bool {
+	for _, r := range reqs {
+		for _, n := range r.Jobs {
+			if n.Trace != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // writtenBefore completes at with the first jobs of repeated requests.

@@ -71,6 +71,13 @@ var errClosed = job.Errorf(job.CodeTemporary, "the store is closed")
 // ctx ends first, the request may or may not be carried out. One that is
 // handed over while the store closes is carried out or gets errClosed.
 func (g *group[R, S]) do(ctx context.Context, req R) (S, error) {
+	ctx, span := child(ctx, g.op)
+	answer, err := g.hand(ctx, req)
+	endChild(span, err)
+	return answer, err
+}
+
+func (g *group[R, S]) hand(ctx context.Context, req R) (S, error) {
 	var none S
 	c := &call[R, S]{req: req, done: make(chan answer[S], 1)}
 	select {

@@ -9,7 +9,7 @@ import (
 )
 
 // jobColumns are a job's columns but for its payload, as scanJob reads them.
-const jobColumns = `jobs.id, jobs.type, jobs.queue, jobs.state, jobs.recipient, jobs.batch, jobs.accepted_by,
+const jobColumns = `jobs.id, jobs.type, jobs.queue, jobs.state, jobs.recipient, jobs.batch, jobs.accepted_by, jobs.trace,
 	jobs.created_at, jobs.updated_at, jobs.run_at, jobs.due_at, jobs.expires_at, jobs.started_at, jobs.finished_at, jobs.cancel_requested,
 	jobs.runs, jobs.attempts, jobs.max_attempts, jobs.deaths, jobs.on_ambiguous,
 	jobs.worker, jobs.token, jobs.lease_until, jobs.no_return_run, jobs.settled_run,
@@ -24,7 +24,7 @@ func scanJob(rows *sql.Rows, more ...any) (job.Job, error) {
 		expires, started, finished, lease        sql.NullInt64
 	)
 	err := rows.Scan(append([]any{
-		&j.ID, &j.Type, &j.Queue, &j.State, &j.Recipient, &batch, &j.AcceptedBy,
+		&j.ID, &j.Type, &j.Queue, &j.State, &j.Recipient, &batch, &j.AcceptedBy, &j.Trace,
 		&created, &updated, &runAt, &due, &expires, &started, &finished, &j.CancelRequested,
 		&j.Runs, &j.Attempts, &j.MaxAttempts, &j.Deaths, &j.OnAmbiguous,
 		&j.Worker, &j.Token, &lease, &j.NoReturnRun, &j.SettledRun,

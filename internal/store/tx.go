@@ -96,8 +96,10 @@ func (s *Store) askOf(ctx context.Context, what string, t *table, q string, scan
 	defer cancel()
 	text, all := s.query(q, s.now(), t, args)
 	began := time.Now()
+	ctx, span := child(ctx, what)
 	rows, err := s.read.QueryContext(ctx, text, all...)
 	err = each(rows, err, scan)
+	endChild(span, err)
 	s.metrics.note(opRead, began, err)
 	return coded(what, err)
 }
@@ -168,7 +170,9 @@ func (s *Store) repeat(ctx context.Context, op string, attempt func(context.Cont
 	wait := 5 * time.Millisecond
 	for {
 		began := time.Now()
+		ctx, span := child(ctx, op)
 		err := attempt(ctx)
+		endChild(span, err)
 		s.metrics.note(op, began, err)
 		if err == nil || !again(err) {
 			return err

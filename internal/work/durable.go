@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 const (
@@ -52,8 +53,13 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 	j := claimed.Job
 	w.metrics.wait.WithLabelValues(w.typeLabel(j.Type)).Observe(max(j.StartedAt.Sub(j.RunAt), 0).Seconds())
 	b, known := w.handlers[j.Type]
+	ctx, span := w.trace(ctx, j, called)
+	defer span.End()
+	_, claim := telemetry.ChildSince(ctx, "claim", called)
+	claim.End()
 	run, closeRun := w.newRun(ctx, j, b.Deadline)
 	defer closeRun()
+	run.span = span
 	run.fence = w.runner.PassNoReturn
 	w.leases.add(run, called)
 	var outcome job.Outcome
@@ -66,6 +72,7 @@ func (w *Worker) handleDurable(ctx context.Context, t job.Task) job.Verdict {
 			outcome.Kind = job.OutcomeGivenBack
 		}
 	}
+	traceOutcome(span, outcome)
 	leaseEnd := w.leases.remove(run)
 	job.FreeSlot(ctx)
 
@@ -107,7 +114,7 @@ func (w *Worker) refused(t job.Task, c job.Claimed) job.Verdict {
 // run's lease has ended: after that the run is nobody's.
 func (w *Worker) settle(run *Run, s job.Settlement, leaseEnd time.Time) job.Verdict {
 	for {
-		settled, err := w.settleOnce(s)
+		settled, err := w.settleOnce(run.span, s)
 		w.settlings.note(err, "job", s.ID, "run", s.Run)
 		switch {
 		case err == nil:
@@ -128,8 +135,8 @@ func (w *Worker) settle(run *Run, s job.Settlement, leaseEnd time.Time) job.Verd
 	}
 }
 
-func (w *Worker) settleOnce(s job.Settlement) (job.Settled, error) {
-	ctx, cancel := context.WithTimeout(w.life, SettleBudget)
+func (w *Worker) settleOnce(span telemetry.Span, s job.Settlement) (job.Settled, error) {
+	ctx, cancel := context.WithTimeout(span.In(w.life), SettleBudget)
 	defer cancel()
 	return w.runner.Settle(ctx, s)
 }

@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
@@ -18,9 +19,14 @@ func (w *Worker) handleEphemeral(ctx context.Context, t job.Task) job.Verdict {
 		return failed(job.PermanentFailure("job type %s is durable, and this task has no job", t.Type), true)
 	}
 	j := job.Job{ID: t.ID, Type: t.Type, Queue: t.Queue, Payload: t.Payload, RunAt: t.RunAt, Ephemeral: true}
+	j.Trace = t.Trace
+	ctx, span := w.trace(ctx, j, time.Now())
+	defer span.End()
 	run, closeRun := w.newRun(ctx, j, b.Deadline)
 	defer closeRun()
+	run.span = span
 	outcome := w.carryOut(run, b)
+	traceOutcome(span, outcome)
 	return ephemeralVerdict(b.Type, outcome)
 }
 

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// runLog adds the ids of job and run to what is logged. Most runs log nothing:
+// runLog adds the ids of job, run and trace to what is logged. Most runs log nothing:
 // slog's With would write the ids out all the same, for each run.
 type runLog struct {
 	slog.Handler
@@ -14,7 +14,11 @@ type runLog struct {
 
 func (l runLog) named() slog.Handler {
 	j := &l.run.Job
-	return l.Handler.WithAttrs([]slog.Attr{slog.String("job", string(j.ID)), slog.String("type", j.Type), slog.Int("run", j.Runs)})
+	attrs := []slog.Attr{slog.String("job", string(j.ID)), slog.String("type", j.Type), slog.Int("run", j.Runs)}
+	if id := l.run.span.TraceID(); id != "" {
+		attrs = append(attrs, slog.String("trace", id))
+	}
+	return l.Handler.WithAttrs(attrs)
 }
 
 // Handle implements slog.Handler.

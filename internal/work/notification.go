@@ -6,6 +6,7 @@ import (
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/recipient"
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -22,6 +23,7 @@ func Notification(prefs *recipient.Service) Binding {
 		o := job.Succeeded("put into the stream %s", n.Stream())
 		o.Effects = []job.Effect{inbox.Notification{
 			ID: run.Job.ID, Stream: n.Stream(), Type: n.Type, Message: n.Message, Data: n.Data,
+			Trace: telemetry.Traceparent(ctx),
 		}}
 		return o
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/telemetry"
 )
 
 // Run is one attempt at a job, as its handler sees it.
@@ -20,6 +21,7 @@ type Run struct {
 	Log *slog.Logger
 
 	limits *limit.Fleet
+	span   telemetry.Span
 	ctx    context.Context // ends with the attempt; its cause says why
 	end    context.CancelCauseFunc
 	fence  func(ctx context.Context, run job.RunRef) error // nil for an ephemeral job

@@ -15,10 +15,11 @@ import (
 
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/telemetry"
 	"github.com/postrider/postrider/tasks"
 )
 
-// Options are what a Worker is made of; all are needed but Limits.
+// Options are what a Worker is made of; all are needed but Limits and Tracer.
 type Options struct {
 	Config   Config
 	Runner   job.Runner
@@ -27,6 +28,7 @@ type Options struct {
 	Limits   *limit.Fleet // on queues and domains; nil for none
 	// Name tells this worker from all others, in jobs and events too.
 	Name    string
+	Tracer  *telemetry.Tracer // nil makes no traces
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -40,6 +42,7 @@ type Worker struct {
 	handlers map[string]bound
 	log      *slog.Logger
 	metrics  *metrics
+	tracer   *telemetry.Tracer
 
 	limits            *limit.Fleet
 	leases            *leases
@@ -75,6 +78,7 @@ func New(o Options) (*Worker, error) {
 	w := &Worker{
 		cfg: o.Config, name: o.Name, runner: o.Runner, handlers: handlers, log: log,
 		metrics:   newMetrics(o.Metrics),
+		tracer:    o.Tracer,
 		limits:    o.Limits,
 		leases:    newLeases(o.Runner, o.Config.StopGrace, log),
 		claims:    outage{log: log, what: "claiming jobs"},

@@ -19,6 +19,7 @@ var acceptScenarios = []scenario{
 	{"one job as it was asked for", func(s *suite) {
 		n := newJob(func(n *job.New) {
 			n.Type, n.Queue, n.Recipient, n.AcceptedBy = "email:send", "bulk", "ann@example.org", "shop"
+			n.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 			n.Payload = []byte(`{"subject":"Grüße 🌍"}`)
 			n.ExpiresAt = milli(s.clock.Now().Add(time.Hour))
 			n.MaxAttempts, n.OnAmbiguous = 7, tasks.Hold
@@ -39,7 +40,7 @@ var acceptScenarios = []scenario{
 		j.DueAt = time.Time{}
 		j.Payload, j.CreatedAt, j.UpdatedAt, j.RunAt, j.ExpiresAt, j.DispatchAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		want := job.Job{
-			ID: n.ID, Type: "email:send", Queue: "bulk", Recipient: "ann@example.org", AcceptedBy: "shop",
+			ID: n.ID, Type: "email:send", Queue: "bulk", Recipient: "ann@example.org", AcceptedBy: "shop", Trace: n.Trace,
 			State: job.Waiting, MaxAttempts: 7, OnAmbiguous: tasks.Hold, Dispatches: 1,
 		}
 		if !reflect.DeepEqual(j, want) {

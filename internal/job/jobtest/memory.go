@@ -138,7 +138,7 @@ func (m *Memory) Accept(ctx context.Context, r job.Request) (job.Receipt, error)
 		}
 		j := job.Job{
 			ID: n.ID, Type: n.Type, Queue: n.Queue, Recipient: n.Recipient, Batch: n.Batch,
-			AcceptedBy: n.AcceptedBy, Payload: bytes.Clone(n.Payload),
+			AcceptedBy: n.AcceptedBy, Trace: n.Trace, Payload: bytes.Clone(n.Payload),
 			State: job.Waiting, CreatedAt: now, UpdatedAt: now, RunAt: n.Due(now), DueAt: n.Due(now), ExpiresAt: n.ExpiresAt,
 			MaxAttempts: n.MaxAttempts, OnAmbiguous: n.OnAmbiguous,
 			Dispatches: 1, DispatchAt: now, Message: n.Message,
