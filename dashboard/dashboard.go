@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -49,8 +50,8 @@ type Schedules interface {
 	List(ctx context.Context) ([]schedule.Entry, error)
 }
 
-// Options are what a Dashboard is made of; all but Users, Open, Secure and
-// TrustedProxies are needed.
+// Options are what a Dashboard is made of; all but Prometheus, Users, Open,
+// Secure and TrustedProxies are needed.
 type Options struct {
 	Jobs       Jobs
 	Schedules  Schedules
@@ -59,6 +60,7 @@ type Options struct {
 	Suppressions mail.Suppressions
 	Redis        redis.UniversalClient // shared; it stays its owner's to close
 	Queues       []string              // that workers serve, in the order to show them
+	Prometheus   *url.URL              // that scrapes the schedulers, for asynqmon's metrics page; nil for none
 	Limiter      *limit.Limiter        // of login attempts
 	Users        auth.Users
 	// Open makes everybody an admin without a login while there are no Users.

@@ -48,7 +48,7 @@ func newMonitor(d *Dashboard) (*monitor, error) {
 
 func newMonitorSide(d *Dashboard, readOnly bool) (monitorSide, error) {
 	s := monitorSide{handler: asynqmon.New(asynqmon.Options{
-		RootPath: queueRoot, RedisConnOpt: lent{d.Redis}, ReadOnly: readOnly,
+		RootPath: queueRoot, RedisConnOpt: lent{d.Redis}, ReadOnly: readOnly, PrometheusAddress: shownAddress(d.Prometheus),
 		PayloadFormatter: asynqmon.PayloadFormatterFunc(func(typ string, payload []byte) string {
 			switch {
 			case len(payload) == 0:

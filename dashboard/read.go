@@ -28,8 +28,12 @@ const (
 // durable task's job summed up where its payload would stand, and for viewers
 // with all mail addresses masked.
 func (m *monitor) read(w http.ResponseWriter, r *http.Request, side monitorSide, api string) {
-	if api == "metrics" { // proxies to a Prometheus, of which there is none
-		http.NotFound(w, r)
+	if api == "metrics" {
+		if m.d.Prometheus == nil {
+			http.NotFound(w, r)
+			return
+		}
+		m.chartsOf(w, r)
 		return
 	}
 	query := r.URL.Query()

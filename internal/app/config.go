@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 
@@ -33,8 +34,10 @@ type Config struct {
 	Broker  broker.Config
 	Store   store.Config
 	DataDir string `env:"POSTRIDER_DATA_DIR" envDefault:"data" help:"where the one-process postrider keeps its SQLite database when DATABASE_URL is not set, and postrider dev what it signs the tokens of /dev/token with"`
-	Mail    mail.Config
-	Files   attach.Config
+	// Prometheus is an http URL, or empty.
+	Prometheus string `env:"POSTRIDER_PROMETHEUS_URL" secret:"true" help:"a Prometheus that scrapes the schedulers, for the metrics page of asynqmon in /admin/queues; see docs/observe.md"`
+	Mail       mail.Config
+	Files      attach.Config
 	// Categories of mail.
 	Categories mail.Categories
 	Feedback   feedback.Config
@@ -89,6 +92,9 @@ func (c Config) check(r Role) error {
 		errs = append(errs, errors.New("SMTP_URL must name the mail server, smtp://user:password@host:port; only postrider dev does without, and catches the mails"))
 	}
 	errs = append(errs, c.checkLimits()...)
+	if _, err := c.prometheus(); err != nil {
+		errs = append(errs, err)
+	}
 	if r.API {
 		errs = append(errs, httpapi.CheckExposure(c.HTTP.Addr, len(c.Auth.APIKeys) == 0))
 	}
@@ -106,6 +112,18 @@ func (c Config) check(r Role) error {
 		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))
 	}
 	return errors.Join(errs...)
+}
+
+// prometheus reads POSTRIDER_PROMETHEUS_URL; nil when it is not set.
+func (c Config) prometheus() (*url.URL, error) {
+	if c.Prometheus == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.Prometheus)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("POSTRIDER_PROMETHEUS_URL must be an http or https URL") // its own words could show a password
+	}
+	return u, nil
 }
 
 // checkLimits finds limits on what does not exist. Not every process is told of

@@ -70,8 +70,13 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 		a.log.Warn("POSTRIDER_DASHBOARD_USERS is not set: the dashboard is not served")
 		return nil
 	}
+	prometheus, err := a.cfg.prometheus()
+	if err != nil {
+		return err
+	}
 	d, err := dashboard.New(dashboard.Options{
-		Jobs: a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
+		Prometheus: prometheus,
+		Jobs:       a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
 		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,
