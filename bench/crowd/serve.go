@@ -74,7 +74,7 @@ func (c *crowd) obey(ctx context.Context, o command) (any, error) {
 }
 
 // connect gathers the crowd.
-func (c *crowd) connect(ctx context.Context, o command) (err error) {
+func (c *crowd) connect(ctx context.Context, o command) error {
 	auth := plainAuth
 	if o.Redis != "" {
 		auth = tokenAuth
@@ -84,8 +84,15 @@ func (c *crowd) connect(ctx context.Context, o command) (err error) {
 	}
 	if o.Redis != "" {
 		c.speaker = newPublisher(o.Redis)
-	} else if c.speaker, err = newShouter(o.Speaker); err != nil {
-		return err
+	} else {
+		shouter, err := newShouter(o.Speaker)
+		if err != nil {
+			return err
+		}
+		c.speaker = shouter
+		if err := c.watch(shouter.client); err != nil { // for its pings
+			return err
+		}
 	}
 	if o.Stalled {
 		given, err := auth("stalled", roomStalled)
