@@ -28,8 +28,9 @@ type liveEvent struct {
 	Arg   json.RawMessage
 }
 
-// connectLive connects a user, who enters the room "red".
-func connectLive(t *testing.T, addr, user string) *liveClient {
+// connectLive connects a user, who enters the room "red", by the transports that
+// are given, or by any.
+func connectLive(t *testing.T, addr, user string, transports ...string) *liveClient {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(liveSecret)}, nil)
 	if err != nil {
@@ -41,7 +42,11 @@ func connectLive(t *testing.T, addr, user string) *liveClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "../socketio/testdata/client/listen.mjs", "http://"+addr, token, "red")
+	args := []string{"../socketio/testdata/client/listen.mjs", "http://" + addr, token, "red"}
+	if len(transports) > 0 {
+		args = append(args, strings.Join(transports, ","))
+	}
+	cmd := exec.CommandContext(t.Context(), "node", args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -236,6 +236,14 @@ func TestDrainEnds(t *testing.T) {
 		if status, _ := r.do(http.MethodGet, polling, ""); status != http.StatusServiceUnavailable {
 			r.t.Errorf("a new session was answered %d", status)
 		}
+		// Not upgraded only to be closed: a proxy asks another server then.
+		ws, resp, err := r.dialer.DialContext(ctx, "ws"+strings.TrimPrefix(r.base, "http")+"&transport=websocket", nil)
+		if err == nil {
+			_ = ws.Close()
+			r.t.Error("a WebSocket is taken")
+		} else if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			r.t.Errorf("a WebSocket is answered %v, %v", resp, err)
+		}
 	})
 }
 

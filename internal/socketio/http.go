@@ -92,6 +92,10 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, transport,
 
 // handshake begins a session (Engine.IO protocol, "Handshake").
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, transport string) {
+	if s.closing() { // before an upgrade, so that a proxy can ask another server
+		forbidden("The server shuts down").answer(w, http.StatusServiceUnavailable)
+		return
+	}
 	shake, err := s.cfg.Admit(r)
 	if err != nil {
 		status, refused := http.StatusForbidden, new(HandshakeError)

@@ -78,6 +78,13 @@ func (s *Server) adopt(session *session) bool {
 	return true
 }
 
+// closing tells whether Shutdown was called.
+func (s *Server) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 func (s *Server) session(id string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,14 +1,16 @@
-// listen.mjs URL TOKEN ROOM: a client that enters a room, keeps how far it has
-// come in each stream, and writes what it hears, a line of JSON for each event.
+// listen.mjs URL TOKEN ROOM [TRANSPORTS]: a client that enters a room, keeps how
+// far it has come in each stream, and writes what it hears, a line of JSON for
+// each event; TRANSPORTS has commas between.
 import { io } from "socket.io-client";
 
-const [url, token, room] = process.argv.slice(2);
+const [url, token, room, transports = "polling,websocket"] = process.argv.slice(2);
 const last = {};
 const write = (event, arg) => console.log(JSON.stringify({ event, arg }));
-const socket = io(url, { auth: (give) => give({ token, last }), reconnectionDelay: 100, reconnectionDelayMax: 500 });
+const socket = io(url, { auth: (give) => give({ token, last }), reconnectionDelay: 100, reconnectionDelayMax: 500, transports: transports.split(",") });
 
 socket.on("connect", async () => {
-  write("connect", null);
+  write("connect", socket.io.engine.transport.name);
+  socket.io.engine.on("upgrade", (transport) => write("upgrade", transport.name));
   write("joined", await socket.timeout(20_000).emitWithAck("join_room", room));
 });
 socket.on("connect_error", (e) => write("connect_error", e.message));
