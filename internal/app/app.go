@@ -70,6 +70,7 @@ type App struct {
 	types  *tasks.Catalogue
 	keys   *auth.Keys
 	tokens *auth.Tokens // nil in a process without the API
+	rooms  *auth.Rooms  // nil in a process without the API
 
 	redis      redis.UniversalClient
 	limiter    *limit.Limiter

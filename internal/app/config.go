@@ -45,6 +45,7 @@ type Config struct {
 	Templates  template.Config
 	HTTP       httpapi.Config
 	Auth       auth.Config
+	Rooms      auth.RoomsConfig
 	Limit      limit.Config
 	Live       live.Config
 	Work       work.Config

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/live"
 	"github.com/postrider/postrider/internal/socketio"
 )
@@ -25,9 +26,12 @@ func (a *App) liveSpread() time.Duration {
 
 // openLive makes what serves connected clients.
 func (a *App) openLive(mounts map[string]http.Handler) (err error) {
+	if a.rooms, err = auth.NewRooms(a.cfg.Rooms, a.reg); err != nil {
+		return err
+	}
 	a.hub, err = live.New(live.Options{
 		Name: a.name, Config: a.cfg.Live, Redis: a.redis, Tokens: a.tokens, Inbox: a.inbox, Chat: a.chat, Publisher: a.publisher,
-		Limiter: a.limiter, Tracer: a.tracer, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect,
+		Limiter: a.limiter, Tracer: a.tracer, Log: a.log, Metrics: a.reg, DrainSpread: a.liveSpread(), CheckOrigin: a.mayConnect, MayEnter: a.rooms.MayEnter,
 	})
 	mounts["/socket.io/*"] = a.hub
 	return err

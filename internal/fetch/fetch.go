@@ -1,9 +1,10 @@
-// Package fetch gets small documents from other servers: key sets,
-// certificates. It is bounded in time and size, and goes nowhere but to the
-// address that it is given.
+// Package fetch asks other servers for small documents: key sets, certificates,
+// a yes or no. It is bounded in time and size, and goes nowhere but to the address
+// that it is given.
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,26 +32,40 @@ var client = http.Client{
 // more than MaxBytes and one that is not complete within MaxTime is an error.
 // The caller has made sure that the address is one to ask.
 func Get(ctx context.Context, url string) ([]byte, error) {
+	status, body, err := ask(ctx, http.MethodGet, url, nil, nil)
+	if err == nil && status != http.StatusOK {
+		return nil, fmt.Errorf("asking: the answer is %d", status)
+	}
+	return body, err
+}
+
+// Post sends a body and returns the status of the answer, whichever it is, and
+// its body, which is bounded as Get's.
+func Post(ctx context.Context, url string, header http.Header, body []byte) (status int, answer []byte, err error) {
+	return ask(ctx, http.MethodPost, url, header, body)
+}
+
+func ask(ctx context.Context, method, url string, header http.Header, body []byte) (int, []byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxTime, errors.New("no answer in time"))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("asking: %w", err)
+		return 0, nil, fmt.Errorf("asking: %w", err)
+	}
+	if header != nil {
+		req.Header = header
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking: %w", err)
+		return 0, nil, fmt.Errorf("asking: %w", err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking: the answer is %d", res.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxBytes+1))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, MaxBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return 0, nil, fmt.Errorf("reading the answer: %w", err)
 	}
-	if len(body) > MaxBytes {
-		return nil, fmt.Errorf("reading the answer: it has more than %d bytes", MaxBytes)
+	if len(answer) > MaxBytes {
+		return 0, nil, fmt.Errorf("reading the answer: it has more than %d bytes", MaxBytes)
 	}
-	return body, nil
+	return res.StatusCode, answer, nil
 }

@@ -5,9 +5,11 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -47,6 +49,9 @@ type Options struct {
 	// Feedback knows providers' webhooks.
 	Feedback *feedback.Receiver
 	Live     Live // a *live.Publisher
+	// MayEnter tells whether a user may be in a room; the rooms that the token
+	// lists are all there are when nil.
+	MayEnter func(ctx context.Context, who auth.Identity, room string) (bool, error)
 	Keys     *auth.Keys
 	Tokens   *auth.Tokens   // of users, started; nil takes none
 	Limiter  *limit.Limiter // whose metrics the caller registers
@@ -78,6 +83,7 @@ type api struct {
 	feedback     *feedback.Receiver
 	callers      auth.Callers
 	live         Live
+	mayEnter     func(ctx context.Context, who auth.Identity, room string) (bool, error)
 	limiter      *limit.Limiter
 	rates        limit.Config
 	log          *slog.Logger
@@ -107,8 +113,13 @@ func New(o Options) (_ http.Handler, err error) {
 	a := &api{
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
-		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, live: o.Live,
+		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
+	}
+	if a.mayEnter == nil {
+		a.mayEnter = func(_ context.Context, who auth.Identity, room string) (bool, error) {
+			return slices.Contains(who.Rooms, room), nil
+		}
 	}
 	seen := newObserver(log, o.Tracer, o.Metrics)
 

@@ -21,26 +21,14 @@ import (
 
 // RoomsQuery names rooms; huma looks into exported fields only.
 type RoomsQuery struct {
-	Rooms []string `query:"room,explode" maxItems:"500" doc:"the rooms that belong to the inbox. With a token they are those that it lists, or some of these"`
+	Rooms []string `query:"room,explode" maxItems:"500" doc:"the rooms that belong to the inbox. With a token they are those that it lists, or some of these, and others that the user may be in"`
 }
 
 // viewer is whose inbox is asked for: with an API key anybody's, with a token
 // its own.
-func (q RoomsQuery) viewer(ctx context.Context, user string) (inbox.Viewer, error) {
-	who, _ := auth.From(ctx)
-	if who.User != nil {
-		if user != who.User.ID {
-			return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "a token opens its own user's inbox only")
-		}
-		for _, room := range q.Rooms {
-			if !slices.Contains(who.User.Rooms, room) {
-				return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "the token does not list the room %q", clipped(room))
-			}
-		}
-		if len(q.Rooms) == 0 {
-			q.Rooms = who.User.Rooms
-		}
-		return inbox.Viewer{User: user, Rooms: q.Rooms}, nil
+func (a *api) viewer(ctx context.Context, q RoomsQuery, user string) (inbox.Viewer, error) {
+	if who, _ := auth.From(ctx); who.User != nil {
+		return a.ownInbox(ctx, q, *who.User, user)
 	}
 	var bad tasks.Invalid
 	for field, names := range map[string][]string{"userId": {user}, "room": q.Rooms} {
@@ -57,6 +45,48 @@ func (q RoomsQuery) viewer(ctx context.Context, user string) (inbox.Viewer, erro
 	return inbox.Viewer{User: user, Rooms: q.Rooms}, nil
 }
 
+// maxRoomsAsked bounds the rooms of one request that are not in its token: about
+// each of them the application may have to be asked.
+const maxRoomsAsked = 20
+
+// ownInbox is the inbox of a token's user.
+func (a *api) ownInbox(ctx context.Context, q RoomsQuery, who auth.Identity, user string) (inbox.Viewer, error) {
+	if user != who.ID {
+		return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "a token opens its own user's inbox only")
+	}
+	if len(q.Rooms) == 0 {
+		return inbox.Viewer{User: user, Rooms: who.Rooms}, nil
+	}
+	asked := 0
+	for _, room := range q.Rooms {
+		if slices.Contains(who.Rooms, room) {
+			continue
+		}
+		if asked++; asked > maxRoomsAsked {
+			return inbox.Viewer{}, job.Errorf(job.CodeForbidden, "there are more than %d rooms that the token does not list", maxRoomsAsked)
+		}
+		if err := a.checkRoom(ctx, who, room); err != nil {
+			return inbox.Viewer{}, err
+		}
+	}
+	return inbox.Viewer{User: user, Rooms: q.Rooms}, nil
+}
+
+// checkRoom refuses a user who may not be in a room.
+func (a *api) checkRoom(ctx context.Context, who auth.Identity, room string) error {
+	if room == "" || len(room) > tasks.MaxStreamName || strings.ContainsFunc(room, unicode.IsControl) {
+		return job.Errorf(job.CodeForbidden, "there is no room of that name")
+	}
+	ok, err := a.mayEnter(ctx, who, room)
+	if err != nil {
+		return job.Wrap(job.CodeTemporary, err, "it cannot be told now whether the user may be in a room")
+	}
+	if !ok {
+		return job.Errorf(job.CodeForbidden, "the user may not be in the room %q", clipped(room))
+	}
+	return nil
+}
+
 type inboxListInput struct {
 	RoomsQuery
 	UserID   string `path:"userId" example:"42"`
@@ -67,7 +97,7 @@ type inboxListInput struct {
 }
 
 func (a *api) listInbox(ctx context.Context, in *inboxListInput) (*inboxPage, error) {
-	v, err := in.viewer(ctx, in.UserID)
+	v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +138,7 @@ type inboxAfterInput struct {
 }
 
 func (a *api) inboxAfter(ctx context.Context, in *inboxAfterInput) (*inboxAfter, error) {
-	v, err := in.viewer(ctx, in.UserID)
+	v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +173,7 @@ type inboxInput struct {
 }
 
 func (a *api) countInbox(ctx context.Context, in *inboxInput) (*inboxCounts, error) {
-	v, err := in.viewer(ctx, in.UserID)
+	v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +187,7 @@ func (a *api) countInbox(ctx context.Context, in *inboxInput) (*inboxCounts, err
 // markInbox marks all.
 func (a *api) markInbox(as inbox.Mark) func(context.Context, *inboxInput) (*inboxCounts, error) {
 	return func(ctx context.Context, in *inboxInput) (*inboxCounts, error) {
-		v, err := in.viewer(ctx, in.UserID)
+		v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +211,7 @@ func (a *api) markNotification(as inbox.Mark) func(context.Context, *markInput) 
 		if who, _ := auth.From(ctx); in.UserID == "" && who.User != nil {
 			in.UserID = who.User.ID
 		}
-		v, err := in.viewer(ctx, in.UserID)
+		v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 		if err != nil {
 			return nil, err
 		}

@@ -1,13 +1,17 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -198,5 +202,25 @@ func TestPostNotification(t *testing.T) {
 	boss := r.service.post("/api/notifications", `{"room":"a","message":"other"}`, "Idempotency-Key", "k1", "X-API-Key", "boss-secret-000000").want(http.StatusCreated)
 	if boss.str("id") == one.str("id") {
 		t.Error("two callers' keys are one")
+	}
+}
+
+// Rooms that the token does not list are asked about, and open only then.
+func TestInboxOfOtherRooms(t *testing.T) {
+	s := serve(t, withKeys(t), withTokens(t), func(o *Options) {
+		o.MayEnter = func(_ context.Context, who auth.Identity, room string) (bool, error) {
+			if room == "broken" {
+				return false, errors.New("nobody can tell")
+			}
+			return who.ID == "ann" && (room == "open" || slices.Contains(who.Rooms, room)), nil
+		}
+	})
+	token := "Bearer " + tokenOf(t, "ann", map[string]any{"rooms": []string{"red"}})
+	for rooms, want := range map[string]int{
+		"room=red&room=open": http.StatusOK, "room=red": http.StatusOK, "room=closed": http.StatusForbidden,
+		"room=open&room=closed": http.StatusForbidden, "room=broken": http.StatusServiceUnavailable, "room=%0A": http.StatusForbidden,
+		strings.Repeat("room=open&", 21): http.StatusForbidden,
+	} {
+		s.call(http.MethodGet, "/api/notifications/ann/unread-count?"+rooms, "", "Authorization", token).want(want)
 	}
 }
