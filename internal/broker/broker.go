@@ -90,6 +90,14 @@ func (b bounded) Eval(_ context.Context, script string, keys []string, args ...a
 	return b.UniversalClient.Eval(b.ctx, script, keys, args...)
 }
 
+func (b bounded) Get(_ context.Context, key string) *redis.StringCmd {
+	return b.UniversalClient.Get(b.ctx, key)
+}
+
+func (b bounded) HVals(_ context.Context, key string) *redis.StringSliceCmd {
+	return b.UniversalClient.HVals(b.ctx, key)
+}
+
 // component names this package in the log.
 func component(log *slog.Logger) *slog.Logger { return log.With("component", "broker") }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -23,12 +24,10 @@ const (
 )
 
 // queueCollector tells how many tasks are in the queues, how long the oldest
-// waits, and who is there to take them. It counts in three round trips; asynq's GetQueueInfo would also
-// estimate the memory that each queue takes, which is costly. Without Redis
-// there are no samples, and the page is whole otherwise.
+// waits, and who is there to take them. Without Redis there are no samples, and
+// the page is whole otherwise.
 type queueCollector struct {
-	rdb    redis.UniversalClient
-	queues []string
+	census *Census
 	log    *slog.Logger
 
 	mu      sync.Mutex // held while counting: scrapes at the same moment share it
@@ -37,15 +36,8 @@ type queueCollector struct {
 }
 
 type fleetCount struct {
-	queues  []queueCount
+	queues  []numbers.Count
 	workers int // processes
-}
-
-type queueCount struct {
-	queue  string
-	tasks  map[string]int64 // by state
-	oldest time.Duration
-	paused bool
 }
 
 var (
@@ -88,7 +80,7 @@ func RegisterFleet(reg prometheus.Registerer, rdb redis.UniversalClient, queues 
 }
 
 func newQueueCollector(rdb redis.UniversalClient, queues []string, log *slog.Logger) *queueCollector {
-	return &queueCollector{rdb: rdb, queues: queues, log: log}
+	return &queueCollector{census: NewCensus(rdb, queues), log: log}
 }
 
 // Describe implements prometheus.Collector.
@@ -108,11 +100,13 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	for _, q := range counts.queues {
-		for state, n := range q.tasks {
-			gauge(queueTasks, float64(n), q.queue, state)
+		for state, n := range map[string]int64{
+			statePending: q.Pending, stateActive: q.Active, stateScheduled: q.Scheduled, stateRetry: q.Retry, stateArchived: q.Archived,
+		} {
+			gauge(queueTasks, float64(n), q.Queue, state)
 		}
-		gauge(queueOldest, q.oldest.Seconds(), q.queue)
-		gauge(queuePaused, truth(q.paused), q.queue)
+		gauge(queueOldest, q.Oldest.Seconds(), q.Queue)
+		gauge(queuePaused, truth(q.Paused), q.Queue)
 	}
 	gauge(workersDesc, float64(counts.workers))
 }
@@ -136,7 +130,7 @@ func (c *queueCollector) current() *fleetCount {
 	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
 	defer cancel()
 	c.counts = nil
-	queues, err := c.count(ctx)
+	queues, err := c.census.Count(ctx)
 	var workers int
 	if err == nil {
 		workers, err = c.countWorkers(ctx)
@@ -154,7 +148,7 @@ func (c *queueCollector) current() *fleetCount {
 // has one a queue: asynq:servers:{host:pid:id} with the time until which it lives
 // (asynq v0.26.0, internal/rdb, ListServers).
 func (c *queueCollector) countWorkers(ctx context.Context) (int, error) {
-	living, err := c.rdb.ZRangeByScore(ctx, allServers, &redis.ZRangeBy{Min: strconv.FormatInt(time.Now().Unix(), 10), Max: "+inf"}).Result()
+	living, err := c.census.rdb.ZRangeByScore(ctx, allServers, &redis.ZRangeBy{Min: strconv.FormatInt(time.Now().Unix(), 10), Max: "+inf"}).Result()
 	if err != nil {
 		return 0, fmt.Errorf("listing asynq's servers: %w", err)
 	}
@@ -163,52 +157,4 @@ func (c *queueCollector) countWorkers(ctx context.Context) (int, error) {
 		processes[server[:max(strings.LastIndex(server, ":"), 0)]] = true
 	}
 	return len(processes), nil
-}
-
-func (c *queueCollector) count(ctx context.Context) ([]queueCount, error) {
-	sizes := make([]map[string]*redis.IntCmd, len(c.queues))
-	last := make([]*redis.StringCmd, len(c.queues))
-	paused := make([]*redis.IntCmd, len(c.queues))
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, q := range c.queues {
-			sizes[i] = map[string]*redis.IntCmd{
-				statePending:   p.LLen(ctx, queueKey(q, statePending)),
-				stateActive:    p.LLen(ctx, queueKey(q, stateActive)),
-				stateScheduled: p.ZCard(ctx, queueKey(q, stateScheduled)),
-				stateRetry:     p.ZCard(ctx, queueKey(q, stateRetry)),
-				stateArchived:  p.ZCard(ctx, queueKey(q, stateArchived)),
-			}
-			paused[i] = p.Exists(ctx, queueKey(q, "paused"))
-			// asynq pushes on the left and takes from the right.
-			last[i] = p.LIndex(ctx, queueKey(q, statePending), -1)
-		}
-		return nil
-	})
-	if absent(err) != nil {
-		return nil, err
-	}
-	since := make([]*redis.StringCmd, len(c.queues))
-	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, q := range c.queues {
-			since[i] = p.HGet(ctx, taskKey(q, last[i].Val()), "pending_since")
-		}
-		return nil
-	})
-	if absent(err) != nil {
-		return nil, err
-	}
-	counts := make([]queueCount, len(c.queues))
-	for i, q := range c.queues {
-		counts[i] = queueCount{queue: q, tasks: map[string]int64{}, paused: paused[i].Val() == 1}
-		for state, n := range sizes[i] {
-			if n.Err() != nil {
-				return nil, n.Err()
-			}
-			counts[i].tasks[state] = n.Val()
-		}
-		if nanos, err := strconv.ParseInt(since[i].Val(), 10, 64); err == nil {
-			counts[i].oldest = max(time.Since(time.Unix(0, nanos)), 0)
-		}
-	}
-	return counts, nil
 }
