@@ -20,7 +20,9 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/schedule"
+	"github.com/postrider/postrider/internal/socketio"
 )
 
 // root is where the pages live; asynqmon's are below it.
@@ -59,8 +61,10 @@ type Options struct {
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	Redis        redis.UniversalClient // shared; it stays its owner's to close
-	Queues       []string              // that workers serve, in the order to show them
+	Queues       []string              // that workers serve
 	Prometheus   *url.URL              // that scrapes the schedulers, for asynqmon's metrics page; nil for none
+	Numbers      *numbers.Collector    // that is started after Serve
+	Keys         *auth.Keys            // one of the scope admin may watch the live numbers
 	Limiter      *limit.Limiter        // of login attempts
 	Users        auth.Users
 	// Open makes everybody an admin without a login while there are no Users.
@@ -71,15 +75,21 @@ type Options struct {
 	Secure bool
 	// TrustedProxies are believed what they say in X-Forwarded-Proto.
 	TrustedProxies []netip.Prefix
-	Log            *slog.Logger
-	Clock          func() time.Time // for sessions
+	// OwnPage tells whether a live connection is opened by one of our pages, or by
+	// what is no browser.
+	OwnPage func(*http.Request) bool
+	// LoggedOut tells all processes of a session that its user has ended, by its
+	// fingerprint, for EndSession.
+	LoggedOut func(ctx context.Context, fingerprint string) error
+	Log       *slog.Logger
+	Clock     func() time.Time // for sessions
 }
 
 // Dashboard is the pages. It keeps nothing running and needs no closing.
 type Dashboard struct {
 	Options
 	log     *slog.Logger
-	engine  *engine
+	sockets *socketio.Namespace // of the live numbers; nil before Serve
 	handler http.Handler
 	hashing chan struct{} // a place in it is needed to check a password
 }
@@ -93,7 +103,6 @@ func New(o Options) (*Dashboard, error) {
 	d := &Dashboard{
 		Options: o,
 		log:     o.Log.With("component", "dashboard"),
-		engine:  newEngine(o.Redis, o.Queues),
 		hashing: make(chan struct{}, 2),
 	}
 	monitor, err := newMonitor(d)
@@ -137,8 +146,11 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 
 // assetTypes are the files that pages load; the others are templates.
 var assetTypes = map[string]string{
-	"app.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+	"app.css": "text/css; charset=utf-8", "charts.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
+	"app.js": script, "socket.js": script, "charts.js": script, "overview.js": script,
 }
+
+const script = "text/javascript; charset=utf-8"
 
 func serveAsset(w http.ResponseWriter, r *http.Request) {
 	file := r.PathValue("file")

@@ -112,6 +112,13 @@ func (d *Dashboard) check(ctx context.Context, name, password string) (auth.User
 }
 
 func (d *Dashboard) logout(w http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie(sessionCookie); err == nil && !d.isOpen() {
+		ended := auth.Fingerprint(c.Value)
+		d.EndSession(ended)
+		if err := d.LoggedOut(r.Context(), ended); err != nil {
+			d.log.Warn("other processes could not be told of a logout; who watches there does so until the session would have ended", "err", err)
+		}
+	}
 	d.setCookie(w, r, "", time.Unix(1, 0))
 	http.Redirect(w, r, root+"/login", http.StatusSeeOther)
 }

@@ -25,7 +25,9 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/schedule"
+	"github.com/postrider/postrider/internal/socketio"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
@@ -73,6 +75,15 @@ type noDeliveries struct{ Deliveries }
 
 func (noDeliveries) Burns(context.Context) ([]delivery.Burn, error) { return nil, nil }
 
+// noEvents is a numbers.Log of a fleet in which nothing happens.
+type noEvents struct{}
+
+func (noEvents) EventsEnd(context.Context) (seq, mark int64, err error) { return 0, 0, nil }
+
+func (noEvents) Tally(context.Context, int64, numbers.Second, numbers.Second) (numbers.Tally, error) {
+	return numbers.Tally{Now: time.Now()}, nil
+}
+
 // newRig has the users ann, an admin, and bob, a viewer.
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
@@ -110,9 +121,17 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
+	told, err := numbers.New(numbers.Options{
+		Engine: broker.NewCensus(rdb, queues.Names()), Log: noEvents{}, Logger: log, Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := Options{
 		Jobs: r.jobs, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
-		Log: log, Clock: time.Now,
+		Numbers: told, Keys: auth.NewKeys(auth.Config{}), OwnPage: socketio.SameHost,
+		LoggedOut: func(context.Context, string) error { return nil },
+		Log:       log, Clock: time.Now,
 	}
 	if err := o.Users.UnmarshalText([]byte("ann:" + passwordHash() + ":admin,bob:" + passwordHash() + ":viewer")); err != nil {
 		t.Fatal(err)
@@ -123,8 +142,20 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	if r.Dashboard, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(r.Handler())
-	t.Cleanup(web.Close)
+	sockets := socketio.New(socketio.Config{Logger: log, Admit: func(req *http.Request) (any, error) { return r.Recognise(req), nil }})
+	r.Serve(sockets.Namespace(LiveNamespace))
+	mux := http.NewServeMux()
+	mux.Handle(LiveRoot, sockets)
+	mux.Handle("/", r.Handler())
+	web := httptest.NewServer(mux)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := sockets.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		web.Close()
+	})
 	r.url = web.URL
 	return r
 }

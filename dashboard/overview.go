@@ -7,6 +7,7 @@ import (
 
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/schedule"
 )
 
@@ -33,6 +34,22 @@ type overviewView struct {
 	Now       time.Time
 }
 
+// engineView is the overview's part that Redis tells.
+type engineView struct {
+	Queues  []numbers.Queue
+	Workers []numbers.Worker
+	Problem string // why there is nothing else
+}
+
+func (d *Dashboard) look() engineView {
+	now, workers := d.Numbers.Current()
+	v := engineView{Queues: now.Queues, Workers: workers, Problem: now.Problems["queues"]}
+	if v.Problem == "" {
+		v.Problem = now.Problems["workers"]
+	}
+	return v
+}
+
 // jobList is jobs as a table shows them.
 type jobList struct {
 	Rows []jobRow
@@ -49,7 +66,7 @@ type jobRow struct {
 func (d *Dashboard) overviewPage(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), overviewLimit)
 	defer cancel()
-	v := overviewView{Engine: d.engine.look()}
+	v := overviewView{Engine: d.look()}
 	now, err := d.Jobs.Now(ctx)
 	if err != nil {
 		d.log.Warn("the overview lacks what SQL would tell", "err", err)

@@ -1,11 +1,14 @@
 // Keeps what is marked data-live current: the page is fetched again every few
-// seconds while somebody looks at it. Without scripts it is a page as any.
+// seconds while somebody looks at it, or, where a connection tells what happens
+// (overview.js), only after something has. Without scripts it is a page as any.
 (() => {
   const every = 5000;
   async function refresh() {
     const here = document.querySelector("[data-live]");
     if (!here) return;
-    if (!document.hidden && !here.contains(document.activeElement)) {
+    const told = document.documentElement.dataset;
+    if (told.live !== "quiet" && !document.hidden && !here.contains(document.activeElement)) {
+      if (told.live) told.live = "quiet";
       try {
         const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
         const there = answer.ok && !answer.redirected &&

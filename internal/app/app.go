@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/chat"
@@ -38,6 +39,7 @@ import (
 	"github.com/postrider/postrider/internal/mail/suppress"
 	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/mailcatch"
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/recipient"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
@@ -89,9 +91,11 @@ type App struct {
 	publisher  *live.Publisher
 	feed       *job.Feed // nil in a process without the API
 	chat       *chat.Service
-	hub        *live.Hub         // nil in a process without the API
-	catcher    *mailcatch.Server // nil unless mails are caught
-	sender     *mail.Sender      // nil in a process that sends none
+	hub        *live.Hub // nil in a process without the API
+	dashboard  *dashboard.Dashboard
+	numbers    *numbers.Collector // nil without a dashboard, as that is
+	catcher    *mailcatch.Server  // nil unless mails are caught
+	sender     *mail.Sender       // nil in a process that sends none
 	suppressed *suppress.Gate
 	handler    http.Handler
 	listener   net.Listener
@@ -360,6 +364,7 @@ func (a *App) Start() error {
 		a.feed.Start()
 		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
 		a.startBounces()
+		a.startNumbers()
 		a.startLive()
 		a.startHTTP()
 		a.drainLive()

@@ -30,7 +30,7 @@ func (a *App) openTokens(mounts map[string]http.Handler) error {
 			return err
 		}
 		settings.JWTSecret = secret
-		mounts["/dev/token"] = httpapi.DevToken(settings, a.cfg.HTTP.PublicURL, a.isOwnPage)
+		mounts["/dev/token"] = httpapi.DevToken(settings, a.cfg.HTTP.PublicURL, a.isAllowedPage)
 	}
 	a.tokens = auth.NewTokens(auth.TokenOptions{Config: settings, Log: a.log})
 	return nil

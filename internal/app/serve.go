@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/unsubscribe"
+	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -74,9 +76,17 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	if err != nil {
 		return err
 	}
+	queues := a.cfg.Broker.Queues.Names()
+	a.numbers, err = numbers.New(numbers.Options{
+		Engine: broker.NewCensus(a.redis, queues), Log: a.store, Connections: a.connections, Logger: a.log, Metrics: a.reg,
+	})
+	if err != nil {
+		return err
+	}
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
-		Jobs:       a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: a.cfg.Broker.Queues.Names(),
+		Jobs:       a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
+		Numbers: a.numbers, Keys: a.keys, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
 		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,
@@ -84,6 +94,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	if err != nil {
 		return err
 	}
+	a.dashboard = d
 	mounts["/admin"], mounts["/admin/*"] = d.Handler(), d.Handler()
 	return nil
 }

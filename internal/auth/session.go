@@ -45,6 +45,12 @@ func (u Users) Session(token string, now time.Time) (User, bool) {
 	return user, true
 }
 
+// Fingerprint names a session to other processes without giving it away.
+func Fingerprint(session string) string {
+	sum := sha256.Sum256([]byte("postrider dashboard fingerprint 1\x00" + session))
+	return encode(sum[:16])
+}
+
 func (u User) sign(claim string) []byte {
 	key := sha256.Sum256([]byte("postrider dashboard session 1\x00" + u.Name + "\x00" + string(u.Role) + "\x00" + string(u.hash)))
 	mac := hmac.New(sha256.New, key[:])

@@ -121,7 +121,7 @@ func (o *observer) done(r *http.Request, w middleware.WrapResponseWriter, x *exc
 		}
 	}
 	level := slog.LevelInfo
-	if slices.Contains([]string{"/healthz", "/readyz", "/metrics", "/socket.io/*"}, route) {
+	if slices.Contains([]string{"/healthz", "/readyz", "/metrics", "/socket.io/*", "/admin/socket.io/*"}, route) {
 		level = slog.LevelDebug // they come every few seconds, from each client that polls
 	}
 	if !o.log.Enabled(r.Context(), level) {

@@ -18,6 +18,12 @@ func (h *Hub) deliver(text string) {
 		h.revoked(*e.Revoked)
 		return
 	}
+	if e.Ended != "" {
+		if h.o.SessionEnded != nil {
+			h.o.SessionEnded(e.Ended)
+		}
+		return
+	}
 	_, span := h.o.Tracer.Resume(context.Background(), e.Trace, "push", time.Now())
 	defer span.End()
 	span.Set("postrider.event", e.Event)

@@ -23,6 +23,8 @@ type envelope struct {
 	Except string `json:"except,omitempty"`
 	// Revoked has the connections of who it names end.
 	Revoked *revocation `json:"revoked,omitempty"`
+	// Ended is the fingerprint of a login to the dashboard that was ended.
+	Ended string `json:"ended,omitempty"`
 }
 
 // newEnvelope is of an event whose argument is encoded here, once for all clients

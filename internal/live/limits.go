@@ -9,14 +9,17 @@ import (
 	"github.com/postrider/postrider/internal/socketio"
 )
 
-// admit bounds how many sessions an address may begin.
+// admit bounds how many sessions an address may begin, and notes who begins it.
 func (h *Hub) admit(r *http.Request) (any, error) {
 	d, err := h.o.Limiter.Allow(r.Context(), "live:"+limit.ClientAddr(r), h.o.Config.Handshakes, 1)
 	if err == nil && !d.Allowed {
 		h.limits.Inc()
 		return nil, &socketio.HandshakeError{Status: http.StatusTooManyRequests, Message: "Too many connections"}
 	}
-	return nil, err
+	if err != nil || h.o.Recognise == nil {
+		return nil, err
+	}
+	return h.o.Recognise(r), nil
 }
 
 // mayEmit bounds the events of a connection: one that sends more is told so, and

@@ -84,7 +84,7 @@ type Chat interface {
 	History(ctx context.Context, q chat.Query) (chat.Page, error)
 }
 
-// Options are what a Hub is made of; the last three may be left zero.
+// Options are what a Hub is made of; what follows Metrics may be left zero.
 type Options struct {
 	Name      string // tells this process from all others
 	Config    Config
@@ -102,6 +102,12 @@ type Options struct {
 	// CheckOrigin tells whether a page may connect; pages of the same host when
 	// nil.
 	CheckOrigin func(*http.Request) bool
+	// Recognise makes the handshake of a connection's sockets of its first request;
+	// nil when nil. What it returns is held as long as the connection is.
+	Recognise func(*http.Request) any
+	// SessionEnded is told of a login to the dashboard that was ended, wherever;
+	// nobody when nil.
+	SessionEnded func(fingerprint string)
 	// MayEnter decides about rooms that a user's token does not list; nobody may
 	// enter them when nil.
 	MayEnter func(ctx context.Context, user auth.Identity, room string) (bool, error)
@@ -169,6 +175,9 @@ func New(o Options) (*Hub, error) {
 // maxPayload bounds an event with its attachments, in bytes: the tutorials'
 // messages are far below, and this is what one client may have us hold.
 const maxPayload = 128 << 10
+
+// Namespace returns a further namespace of that name, for others to serve.
+func (h *Hub) Namespace(name string) *socketio.Namespace { return h.server.Namespace(name) }
 
 // ServeHTTP answers the requests of clients under /socket.io/; see
 // socketio.Server.ServeHTTP for what it must not be wrapped by.

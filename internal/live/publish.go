@@ -74,6 +74,12 @@ func (p *Publisher) PublishCounts(ctx context.Context, c inbox.Counts) error {
 	return p.send(ctx, e)
 }
 
+// EndSession tells all processes of a login to the dashboard that was ended, by
+// its fingerprint.
+func (p *Publisher) EndSession(ctx context.Context, fingerprint string) error {
+	return p.send(ctx, envelope{Ended: fingerprint})
+}
+
 // send publishes envelopes, in one round trip. Redis does not keep them: who
 // does not listen now does not get them.
 func (p *Publisher) send(ctx context.Context, envelopes ...envelope) error {
