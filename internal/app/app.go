@@ -250,7 +250,7 @@ func (a *App) buildJobs(context.Context) error {
 		Admissions: a.admissions(), Tracer: a.tracer, Log: a.log, Metrics: a.reg,
 	})
 	a.deliveries = delivery.New(delivery.Options{
-		Store: a.store, Jobs: a.jobs, Suppressions: a.store.Suppressions(), Objectives: a.cfg.Answer.Objectives,
+		Store: a.store, Jobs: a.jobs, Suppressions: a.store.Suppressions(), Objectives: a.cfg.Answer.Objectives, Chats: a.chat,
 	})
 	redisWeight := telemetry.Required
 	if a.role.API {

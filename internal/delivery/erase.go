@@ -115,6 +115,9 @@ func (s *Service) Erase(ctx context.Context, p Person, actor, from string) (Eras
 		if err := s.eraseInboxes(ctx, p, &e); err != nil || e.Next != "" {
 			return e, err
 		}
+		if err := s.eraseChats(ctx, p, &e); err != nil || e.Next != "" {
+			return e, err
+		}
 	}
 	for {
 		next, n, err := s.Store.Sweep(ctx, p, place, sweepPage)
@@ -181,14 +184,34 @@ func (s *Service) eraseJobs(ctx context.Context, p Person, actor string, e *Eras
 	}
 }
 
-// eraseInboxes erases those of the user, and of who has the address for an id. It
-// sets Next where it could not end in time.
+// ChatEraser erases what a user has said in rooms: a *chat.Service.
+type ChatEraser interface {
+	// EraseUser erases at most limit messages, in Redis and in SQL, and says how
+	// many; fewer than limit mean that nothing is left.
+	EraseUser(ctx context.Context, user string, limit int) (int, error)
+}
+
+// eraseChats erases what the user has said, and who has the address for an id.
+func (s *Service) eraseChats(ctx context.Context, p Person, e *Erasure) error {
+	if s.Chats == nil {
+		return nil
+	}
+	return s.eachName(ctx, p, e, s.Chats.EraseUser, "erasing what was said in rooms")
+}
+
+// eraseInboxes erases those of the user, and of who has the address for an id.
 func (s *Service) eraseInboxes(ctx context.Context, p Person, e *Erasure) error {
+	return s.eachName(ctx, p, e, s.Store.EraseInbox, "erasing the inbox")
+}
+
+// eachName erases, page by page, what there is of the person by each of their
+// names. It sets Next where it could not end in time.
+func (s *Service) eachName(ctx context.Context, p Person, e *Erasure, erase func(ctx context.Context, user string, limit int) (int, error), doing string) error {
 	for _, name := range p.Recipients {
 		for {
-			n, err := s.Store.EraseInbox(ctx, strings.TrimPrefix(name, "user:"), erasePage)
+			n, err := erase(ctx, strings.TrimPrefix(name, "user:"), erasePage)
 			if err != nil {
-				return fmt.Errorf("erasing the inbox: %w", err)
+				return fmt.Errorf("%s: %w", doing, err)
 			}
 			if e.Texts += n; n < erasePage {
 				break

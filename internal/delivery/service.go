@@ -20,6 +20,7 @@ type Options struct {
 	Jobs         Jobs
 	Suppressions mail.Suppressions
 	Objectives   Objectives
+	Chats        ChatEraser // nil where there are none
 }
 
 // Service finds mails, tells of them and acts on them.

@@ -31,12 +31,13 @@ import (
 	"github.com/postrider/postrider/tasks"
 )
 
-// Options are what the API is made of; all but Mounts are needed.
+// Options are what the API is made of; all but Mounts and MayEnter are needed.
 type Options struct {
 	Jobs        *job.Service
 	Schedules   Schedules   // a *schedule.Service
 	Preferences Preferences // a *recipient.Service
 	Inbox       *inbox.Service
+	Chats       Chats // a *chat.Service
 	Files       *attach.Keeper
 	Deliveries  *delivery.Service
 	Feed        *job.Feed        // that is started
@@ -73,6 +74,7 @@ type api struct {
 	files        *attach.Keeper
 	preferences  Preferences
 	inbox        *inbox.Service
+	chats        Chats
 	deliveries   *delivery.Service
 	feed         *job.Feed
 	types        *tasks.Catalogue
@@ -97,6 +99,7 @@ type api struct {
 	preferencesBody  decoder[preferencesRequest]
 	notificationBody decoder[postNotificationRequest]
 	previewBody      decoder[previewRequest]
+	messageBody      decoder[messageRequest]
 }
 
 // New makes the handler of the whole API. It registers its metrics and errs
@@ -113,7 +116,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a := &api{
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
-		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
+		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, chats: o.Chats, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
 	if a.mayEnter == nil {
@@ -160,6 +163,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)
 	a.notificationBody = newDecoder[postNotificationRequest](a.huma.OpenAPI().Components.Schemas)
 	a.previewBody = newDecoder[previewRequest](a.huma.OpenAPI().Components.Schemas)
+	a.messageBody = newDecoder[messageRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.templateRoutes()
 	a.scheduleRoutes()
@@ -168,6 +172,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.preferencesRoutes()
 	a.liveRoutes()
 	a.inboxRoutes()
+	a.chatRoutes()
 	a.feedbackRoutes(r)
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's, where we answer a Problem
 		delete(a.huma.OpenAPI().Components.Schemas.Map(), unused)

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/chat"
+	"github.com/postrider/postrider/internal/chat/chattest"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/inbox/inboxtest"
 	"github.com/postrider/postrider/internal/job"
@@ -95,6 +97,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	o := Options{
 		Templates: templates, MailFrom: "Shop <shop@example.com>", Categories: mail.Categories{Names: []string{"security"}},
 		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push),
+		Chats: chat.New(chat.Options{Redis: rdb, Archive: chattest.NewMemory(), Push: silent{}, Log: logger}),
 		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}

@@ -15,7 +15,7 @@ import (
 // TestOpenAPI holds that the document is whole: every route with its request,
 // its answers and the scope it needs, and no reference into nothing.
 func TestOpenAPI(t *testing.T) {
-	s := serveRecipients(t, withTimetable(t), withSuppressions(t), withFeedback(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
+	s := serveRecipients(t, withTimetable(t), withSuppressions(t), withFeedback(t), withChats(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
 	a := s.get("/openapi.json").want(http.StatusOK)
 	if a.str("openapi") != "3.1.0" || a.header.Get("Content-Type") != "application/openapi+json" {
 		t.Errorf("it is OpenAPI %s, %v", a.str("openapi"), a.header)
@@ -73,6 +73,8 @@ func TestOpenAPI(t *testing.T) {
 		"put /api/notifications/{userId}/read-all": "notifications 200", "put /api/notifications/{userId}/archive-all": "notifications 200",
 		"put /api/notifications/{userId}/seen": "notifications 200", "put /api/notifications/{id}/read": "notifications 200",
 		"put /api/notifications/{id}/archive": "notifications 200",
+		"get /api/rooms/{room}/messages":      "notifications 200", "post /api/rooms/{room}/messages": "notifications 201",
+		"delete /api/rooms/{room}/messages/{id}": "notifications 204",
 	}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {

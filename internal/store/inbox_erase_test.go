@@ -1,16 +1,26 @@
 package store_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/testkit"
 )
 
-// An erasure takes the inbox of the user that it names, whether jobs are left
+// deaf is a chat.Pusher to nobody.
+type deaf struct{}
+
+func (deaf) MessageSent(context.Context, chat.Message) error       { return nil }
+func (deaf) MessageDeleted(context.Context, string, chat.ID) error { return nil }
+
+// An erasure takes the inbox of the user that it names and what they have said in rooms, whether jobs are left
 // that put it there or not, and what that user has marked elsewhere; others keep
 // theirs.
 func TestEraseTakesTheInbox(t *testing.T) {
@@ -43,13 +53,31 @@ func TestEraseTakesTheInbox(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		rdb := testkit.Redis(t).Client()
+		rooms := chat.New(chat.Options{Redis: rdb, Archive: s.Chats(), Push: deaf{}, Log: testkit.Logger(t)})
+		for _, user := range []string{ann.User, bob.User} {
+			for range 3 {
+				if _, _, err := rooms.Send(ctx, chat.Draft{Room: "a", User: user, Text: "said by " + user, ClientID: string(job.NewID())}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := rooms.Run(ctx, time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		p, err := delivery.PersonOf("ann@example.com", ann.User)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := delivery.New(delivery.Options{Store: s, Jobs: canceller{s}, Suppressions: s.Suppressions()})
+		d := delivery.New(delivery.Options{Store: s, Jobs: canceller{s}, Suppressions: s.Suppressions(), Chats: rooms})
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
 		if got, err := d.Erase(ctx, p, "admin", ""); err != nil || got.Next != "" || got.Texts < 505 {
 			t.Errorf("the erasure did %+v: %v", got, err)
+		}
+		left, err := rooms.History(ctx, chat.Query{Room: "a", Limit: 10})
+		if err != nil || len(left.Messages) != 3 || left.Messages[0].User != bob.User {
+			t.Errorf("the room has %+v: %v", left.Messages, err)
 		}
 		for _, line := range dump(t, url) {
 			if strings.Contains(line, ann.User) {
