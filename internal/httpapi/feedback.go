@@ -132,9 +132,9 @@ func (a *api) takeEvent(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // takeMessage takes a mail from whom an API key lets.
 func (a *api) takeMessage(_ context.Context, w http.ResponseWriter, r *http.Request) (got taken, err error) {
-	who, err := a.callers.Authenticate(r)
+	who, err := a.caller(r)
 	if err != nil {
-		return got, a.unknownCaller(r.Context(), err)
+		return got, err
 	}
 	if !who.May(auth.JobsWrite) {
 		return got, job.Errorf(job.CodeForbidden, "this needs an API key with the scope %s", auth.JobsWrite)

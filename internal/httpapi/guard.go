@@ -127,9 +127,9 @@ func (a *api) spend(ctx context.Context, w http.ResponseWriter, policy, key stri
 // authenticate finds out who asks.
 func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humachi.Unwrap(ctx)
-	who, err := a.callers.Authenticate(r)
+	who, err := a.caller(r)
 	if err != nil {
-		a.refuse(ctx, a.unknownCaller(ctx.Context(), err))
+		a.refuse(ctx, err)
 		return
 	}
 	exchangeOf(ctx.Context()).who = who.Name
@@ -137,6 +137,28 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		exchangeOf(ctx.Context()).who = "a user" // whose id may be an address
 	}
 	next(huma.WithContext(ctx, auth.With(ctx.Context(), who)))
+}
+
+// errRevoked is of a token that somebody has revoked.
+var errRevoked = fmt.Errorf("%w: it was revoked", auth.ErrToken)
+
+// caller returns who sends the request. Whether a user's token was revoked Redis
+// alone knows: while it is away users wait, and API keys do not.
+func (a *api) caller(r *http.Request) (auth.Principal, error) {
+	who, err := a.callers.Authenticate(r)
+	if err == nil && who.User != nil {
+		var revoked bool
+		if revoked, err = a.live.IsRevoked(r.Context(), *who.User); err != nil {
+			return auth.Principal{}, job.Wrap(job.CodeTemporary, err, "tokens cannot be checked now")
+		}
+		if revoked {
+			err = errRevoked
+		}
+	}
+	if err != nil {
+		return auth.Principal{}, a.unknownCaller(r.Context(), err)
+	}
+	return who, nil
 }
 
 // unknownCaller words an error of Callers.Authenticate.

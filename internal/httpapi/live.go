@@ -22,6 +22,8 @@ type Live interface {
 	RevokeUser(ctx context.Context, user string) error
 	// RevokeToken is of the token that has this as its claim jti.
 	RevokeToken(ctx context.Context, id string) error
+	// IsRevoked tells whether the token that a user brought is one of these.
+	IsRevoked(ctx context.Context, user auth.Identity) (bool, error)
 }
 
 // redisAway words an error of Live, all of which are Redis'.
@@ -79,8 +81,7 @@ func (a *api) revokeRoutes(errs []int) {
 	revoke := func(id, path, summary string) huma.Operation {
 		return operation(huma.Operation{
 			OperationID: id, Method: http.MethodDelete, Path: path, Summary: summary, Tags: []string{"live"}, DefaultStatus: http.StatusNoContent,
-			Description: "Live connections that were opened with it end, on all processes, and are not let in with it again; that is remembered for 30 days. " +
-				"Requests over HTTP go on taking it until it expires.",
+			Description: "Live connections that were opened with it end, on all processes, and it is refused from now on, by these and over HTTP; that is remembered for 30 days.",
 		}, auth.Admin, errs)
 	}
 	huma.Register(a.huma, revoke("revoke-user", "/live/users/{userId}/tokens", "Revoke the tokens that a user was given until now"),

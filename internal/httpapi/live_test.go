@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/live"
 )
 
@@ -39,6 +40,29 @@ func (r *revocations) RevokeUser(_ context.Context, user string) error {
 func (r *revocations) RevokeToken(_ context.Context, id string) error {
 	r.noted = append(r.noted, "token "+id)
 	return r.err
+}
+
+func (r *revocations) IsRevoked(_ context.Context, user auth.Identity) (bool, error) {
+	return slices.Contains(r.noted, "user "+user.ID), r.err
+}
+
+// A token that was revoked opens nothing any more, and while that cannot be told
+// no token does; keys go on.
+func TestRevokedTokenOverHTTP(t *testing.T) {
+	revoked := &revocations{}
+	s := serve(t, withKeys(t), withTokens(t), func(o *Options) { o.Live = revoked })
+	const boss, count = "boss-secret-000000", "/api/notifications/ann/unread-count"
+	token := "Bearer " + tokenOf(t, "ann", nil)
+	s.call(http.MethodGet, count, "", "Authorization", token).want(http.StatusOK)
+	s.call(http.MethodDelete, "/live/users/ann/tokens", "", "X-API-Key", boss).want(http.StatusNoContent)
+	a := s.call(http.MethodGet, count, "", "Authorization", token).want(http.StatusUnauthorized)
+	if strings.Contains(a.text, "revoked") {
+		t.Errorf("a stranger is told: %s", a.text)
+	}
+	s.call(http.MethodGet, "/api/notifications/ben/unread-count", "", "Authorization", "Bearer "+tokenOf(t, "ben", nil)).want(http.StatusOK)
+	revoked.err = errors.New("redis is away")
+	s.call(http.MethodGet, "/api/notifications/ben/unread-count", "", "Authorization", "Bearer "+tokenOf(t, "ben", nil)).want(http.StatusServiceUnavailable)
+	s.call(http.MethodGet, count, "", "X-API-Key", boss).want(http.StatusOK)
 }
 
 func TestRevoke(t *testing.T) {

@@ -98,6 +98,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 		Templates: templates, MailFrom: "Shop <shop@example.com>", Categories: mail.Categories{Names: []string{"security"}},
 		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push),
 		Chats: chat.New(chat.Options{Redis: rdb, Archive: chattest.NewMemory(), Push: silent{}, Log: logger}),
+		Live:  &revocations{},
 		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}

@@ -111,7 +111,7 @@ func (h *Hub) verify(ctx context.Context, token string) (auth.Identity, error) {
 
 // checkRevoked refuses a token that was revoked.
 func (h *Hub) checkRevoked(ctx context.Context, user auth.Identity) error {
-	switch revoked, err := h.o.Publisher.isRevoked(ctx, user); {
+	switch revoked, err := h.o.Publisher.IsRevoked(ctx, user); {
 	case err != nil:
 		h.log.Warn("it could not be told whether a live client's token was revoked", "err", err)
 		return refused("temporary", "Tokens cannot be checked now")

@@ -46,9 +46,9 @@ func (p *Publisher) revoke(ctx context.Context, r revocation, key string, value 
 	return p.send(ctx, envelope{Revoked: &r})
 }
 
-// isRevoked tells whether a token was revoked. One that does not say when it was
-// issued counts as issued before.
-func (p *Publisher) isRevoked(ctx context.Context, user auth.Identity) (bool, error) {
+// IsRevoked tells whether a token was revoked. One that does not say when it was
+// issued counts as issued before. The error is Redis'.
+func (p *Publisher) IsRevoked(ctx context.Context, user auth.Identity) (bool, error) {
 	pipe := p.redis.Pipeline()
 	byUser := pipe.Get(ctx, revokedUserKey(user.ID))
 	byToken := pipe.Exists(ctx, revokedTokenKey(user.TokenID))
