@@ -9,6 +9,7 @@ import (
 
 	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/inbox"
+	"github.com/postrider/postrider/internal/testkit"
 )
 
 type object map[string]any
@@ -190,5 +191,51 @@ func TestChat(t *testing.T) {
 	none := read[answer](t, outsider.ask("chat_history", object{"room": "red", "before": before.Cursor}))
 	if !none.OK || none.Messages == nil || len(none.Messages) != 0 {
 		t.Errorf("it is still there: %+v", none)
+	}
+}
+
+// What one client can make no other can be kept from: data that names a thing
+// twice, or half an emoji, would otherwise be stored, and then keep the whole
+// history from all who come.
+func TestOddMessagesReachAll(t *testing.T) {
+	t.Parallel()
+	a, b := two(t)
+	ann, bob, _ := inRed(t, a, b)
+	bob.want("chat_history") // of coming in
+	for _, odd := range []string{
+		`{"room":"red","text":"twice","data":{"a":1,"a":2}}`, `{"room":"red","text":"half \ud83d","data":"\ud83d"}`,
+	} {
+		if got := ann.ask("chat_message", json.RawMessage(odd)); !strings.Contains(got, `"ok":true`) {
+			t.Fatalf("%s is answered %s", odd, got)
+		}
+		bob.want("chat_message")
+		if got := bob.ask("chat_history", "red"); !strings.Contains(got, `"messages":[{`) {
+			t.Errorf("after %s the history is %s", odd, got)
+		}
+		bob.ask("leave_room", "red")
+		bob.ask("join_room", "red")
+		bob.want("chat_history")
+	}
+}
+
+// A room may be named by a number, and in both of an object's fields.
+func TestRoomsNamedOtherwise(t *testing.T) {
+	t.Parallel()
+	p := start(t, testkit.Redis(t).Client(), options{})
+	p.ready()
+	ann := p.as(user{ID: "ann", Rooms: []string{"42"}})
+	for _, is := range []struct {
+		event string
+		arg   any
+	}{
+		{"join_room", 42}, {"joinRoom", object{"roomId": 42}}, {"join_room", object{"room": "42", "roomId": "42"}}, {"chat_history", 42},
+		{"chat_message", object{"room": 42, "text": "x", "client_id": "c", "clientId": "c"}}, {"typing", object{"roomId": 42, "typing": true}}, {"leave_room", 42},
+	} {
+		if got := ann.ask(is.event, is.arg); !strings.Contains(got, `"ok":true`) || !strings.Contains(got, `"room":"42"`) {
+			t.Errorf("%s %v is answered %s", is.event, is.arg, got)
+		}
+	}
+	if got := read[chatMessage](t, ann.want("chat_message")); got.ClientID != "c" {
+		t.Errorf("got %+v", got)
 	}
 }

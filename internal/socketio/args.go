@@ -38,9 +38,9 @@ func (a Args) Bind(dst ...any) error {
 	if len(dst) > len(a.raw) {
 		return fmt.Errorf("reading arguments: there are %d, not %d", len(a.raw), len(dst))
 	}
-	options := json.DefaultOptionsV2()
+	options := lenient
 	if len(a.attachments) > 0 {
-		options = json.WithUnmarshalers(json.UnmarshalFromFunc(a.attachment))
+		options = json.JoinOptions(lenient, json.WithUnmarshalers(json.UnmarshalFromFunc(a.attachment)))
 	}
 	for i, to := range dst {
 		if err := json.Unmarshal(a.raw[i], to, options); err != nil {
@@ -75,12 +75,19 @@ func (a Args) attachment(dec *jsontext.Decoder, to *Binary) error {
 	return nil
 }
 
+// lenient takes and gives what JSON.parse and encoding/json do: names that are
+// there twice, and halves of a surrogate pair, which are what a client's slice
+// leaves of an emoji. What one client may say another can be told, or else a
+// single message would keep a room's history from all who enter. Text that is not
+// UTF-8 does not come so far: see parseText.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 var errNoArray = errors.New("a payload that is no array")
 
-// parseArgs reads a payload.
+// parseArgs reads a payload, which is UTF-8.
 func parseArgs(payload []byte, attachments [][]byte) (Args, error) {
 	var raw []stdjson.RawMessage
-	if err := json.Unmarshal(payload, &raw, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := json.Unmarshal(payload, &raw, lenient); err != nil {
 		return Args{}, errors.Join(errNoArray, err)
 	}
 	return Args{raw: raw, attachments: attachments}, nil
@@ -114,10 +121,10 @@ type encoder struct {
 
 var encoders = sync.Pool{New: func() any {
 	e := new(encoder)
-	e.options = json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, b Binary) error {
+	e.options = json.JoinOptions(lenient, json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, b Binary) error {
 		e.found = append(e.found, b)
 		return json.MarshalEncode(enc, placeholder{Placeholder: true, Num: len(e.found) - 1})
-	}))
+	})))
 	return e
 }}
 
