@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,7 +71,7 @@ func (h *Hub) say(ctx context.Context, k *socketio.Socket, e socketio.Event) {
 	if err == nil && json.Unmarshal(e.Raw(0), &given) != nil {
 		err = chat.InvalidError{Field: "text", Problem: "and client_id must be strings, in an object"}
 	}
-	h.send(ctx, k, e, chat.Draft{Room: room, Text: given.Text, Data: given.Data, ClientID: given.ClientID + given.Client}, err)
+	h.send(ctx, k, e, chat.Draft{Room: room, Text: given.Text, Data: given.Data, ClientID: cmp.Or(given.ClientID, given.Client)}, err)
 }
 
 // send stores a client's message, unless there is an error already, and
@@ -159,7 +160,7 @@ func readHistory(e socketio.Event, q *chat.Query) error {
 		Before *string `json:"before"`
 		Limit  *int    `json:"limit"`
 	}
-	if name := ""; e.Bind(&name) == nil {
+	if fieldsOf(e.Raw(0)) == nil {
 		return nil
 	}
 	if json.Unmarshal(e.Raw(0), &given) != nil {

@@ -170,7 +170,7 @@ func TestRooms(t *testing.T) {
 		"blue":   `{"ok":false,"error":"you may not enter this room"}`,
 		"broken": `{"ok":false,"error":"not possible now, try again"}`,
 		"":       `{"ok":false,"error":"a room's name has 1 to 128 bytes and no control characters"}`,
-		7:        `{"ok":false,"error":"a room's name has 1 to 128 bytes and no control characters"}`,
+		true:     `{"ok":false,"error":"a room's name has 1 to 128 bytes and no control characters"}`,
 	} {
 		if got := ann.ask("join_room", arg); got != want {
 			t.Errorf("join_room %v: %s", arg, got)

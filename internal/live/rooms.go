@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -32,21 +31,15 @@ var (
 // those who get its notifications.
 func inside(room string) string { return "in:" + room }
 
-// roomOf reads the room that an event is about: its name, or an object with it.
+// roomOf reads the room that an event is about: its name, which may be a number,
+// or an object with it.
 func roomOf(e socketio.Event) (string, error) {
-	var name string
 	if e.Len() == 0 {
 		return "", errRoomName
 	}
-	if e.Bind(&name) != nil {
-		var object struct {
-			Room   string `json:"room"`
-			RoomID string `json:"roomId"`
-		}
-		if json.Unmarshal(e.Raw(0), &object) != nil {
-			return "", errRoomName
-		}
-		name = object.Room + object.RoomID
+	name := textOf(e.Raw(0))
+	if object := fieldsOf(e.Raw(0)); object != nil {
+		name = object.text("room", "roomId")
 	}
 	if name == "" || len(name) > maxRoomName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", errRoomName
