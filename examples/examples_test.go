@@ -1,9 +1,11 @@
-// Package examples_test opens the examples in two browsers at once.
+// Package examples_test opens the examples in two browsers at once, and runs
+// their own tests.
 package examples_test
 
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -93,6 +95,15 @@ func (p person) shots(name string) {
 		p.Fits(name, 390)
 	}
 	p.Do(browser.Scheme("light"), chromedp.EmulateViewport(1100, 760))
+}
+
+// TestRooms runs the tests of the chat's state.
+func TestRooms(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "node", "--test", "test/")
+	cmd.Dir = "chat"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("the tests of examples/chat: %v\n%s", err, out)
+	}
 }
 
 // Ann sends, and Ben sees it at once; what came while he was away is there when

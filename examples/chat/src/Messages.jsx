@@ -39,7 +39,7 @@ export function Messages({ user, messages, older, retry }) {
       )}
       <ol>
         {messages.map((m, i) => (
-          <Message key={m.clientId ?? m.id} message={m} own={m.userId === user} follows={follows(messages[i - 1], m)} retry={() => retry(m)} />
+          <Message key={m.clientId ? `${m.userId} ${m.clientId}` : m.id} message={m} own={m.userId === user} follows={follows(messages[i - 1], m)} retry={() => retry(m)} />
         ))}
       </ol>
     </div>

@@ -6,7 +6,12 @@ const typingFor = 6_000 // after its last sign; a killed server tells no end
 const typingAgain = 2_000 // between signs of our own
 
 const empty = { messages: [], cursor: '', users: [], typing: [], fresh: 0, joined: false, error: '' }
-const byTime = (a, b) => a.timestamp.localeCompare(b.timestamp) || a.id.localeCompare(b.id)
+
+/** The order in which messages were sent: their ids are two numbers. */
+function byId(a, b) {
+  const [[aTime, aSeq], [bTime, bSeq]] = [a, b].map((m) => m.id.split('-').map(Number))
+  return aTime - bTime || aSeq - bSeq
+}
 
 export class Rooms {
   #state
@@ -110,7 +115,9 @@ export class Rooms {
       const known = new Set(s.messages.map((m) => m.id))
       // Where nothing of it is known, what lies between is reached by older().
       const adjoins = s.messages.length === 0 || messages.some((m) => known.has(m.id)) || !cursor
-      const own = s.messages.filter((m) => adjoins || m.pending || m.failed)
+      // What it lacks of its own stretch was taken back while we were away.
+      const outside = (m) => messages.length === 0 || byId(m, messages[0]) < 0 || byId(m, messages.at(-1)) > 0
+      const own = s.messages.filter((m) => m.pending || m.failed || (adjoins && outside(m)))
       return { messages: merge(messages, own), cursor: adjoins && s.messages.some((m) => known.has(m.id) && !m.pending) ? s.cursor : cursor }
     })
   }
@@ -150,5 +157,5 @@ function merge(told, here) {
   for (const m of [...here.filter((m) => !m.pending && !m.failed), ...told]) stored.set(m.id, { ...m, pending: false })
   const sent = new Set([...stored.values()].filter((m) => m.clientId).map((m) => `${m.userId} ${m.clientId}`))
   const waiting = here.filter((m) => (m.pending || m.failed) && !sent.has(`${m.userId} ${m.clientId}`))
-  return [...[...stored.values()].sort(byTime), ...waiting]
+  return [...[...stored.values()].sort(byId), ...waiting]
 }
