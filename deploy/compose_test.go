@@ -83,11 +83,41 @@ func TestComposeServices(t *testing.T) {
 	if api.GetScale() != 2 || scheduler.GetScale() != 2 {
 		t.Errorf("%d APIs and %d schedulers, want two of each", api.GetScale(), scheduler.GetScale())
 	}
-	if len(api.Ports) != 1 || api.Ports[0].Target != 8080 || api.Ports[0].Published != "8080-8081" {
-		t.Errorf("the APIs' ports: %+v; want one for each", api.Ports)
+	if len(api.Ports)+len(worker.Ports)+len(scheduler.Ports) > 0 {
+		t.Error("api, worker or scheduler publishes a port: only one of it can run")
 	}
-	if len(worker.Ports) > 0 {
-		t.Error("worker publishes a port: only one of it can run")
+	if nginx := service["nginx"]; len(nginx.Ports) != 1 || nginx.Ports[0].Published != "8080" ||
+		nginx.DependsOn["api"].Condition != types.ServiceConditionHealthy {
+		t.Errorf("nginx is not the way to the APIs: %+v", nginx)
+	}
+}
+
+// nginx in compose.yaml runs the file beside it, reaches the APIs by the name
+// that this file has, on the port that they serve, and is believed by them.
+func TestComposeNginx(t *testing.T) {
+	project := compose(t, types.Mapping{"POSTRIDER_SUBNET": "192.0.2.0/24"})
+	nginx := project.Services["nginx"]
+	if at := mounted(nginx, filepath.Join(project.WorkingDir, "nginx", "nginx.conf")); at != "/etc/nginx/nginx.conf" {
+		t.Errorf("nginx.conf is at %q", at)
+	}
+	conf := read(t, "nginx/nginx.conf")
+	servers := regexp.MustCompile(`(?m)^\s*server (\w+):(\d+)`).FindAllStringSubmatch(conf, -1)
+	if len(servers) == 0 {
+		t.Error("nginx.conf names no servers")
+	}
+	for _, s := range servers {
+		if project.Services[s[1]].Name != "api" || s[2] != "8080" {
+			t.Errorf("nginx goes to %s:%s", s[1], s[2])
+		}
+	}
+	listens := regexp.MustCompile(`(?m)^\s*listen (\d+);`).FindStringSubmatch(conf)
+	if listens == nil || nginx.Ports[0].Target != 8080 || listens[1] != "8080" {
+		t.Errorf("nginx listens on %v, and its port is %+v", listens, nginx.Ports)
+	}
+	want := "192.0.2.0/24"
+	trusted := project.Services["api"].Environment["POSTRIDER_TRUSTED_PROXIES"]
+	if got := project.Networks["default"].Ipam.Config[0].Subnet; got != want || trusted == nil || *trusted != want {
+		t.Errorf("the network is %s, and the APIs believe %v", got, trusted)
 	}
 }
 
