@@ -98,7 +98,7 @@ func (c *crowd) pace(ctx context.Context, rate float64, d time.Duration, f flood
 	step := time.Duration(float64(time.Second) / rate)
 	began := time.Now()
 	flooded := 0
-	for next := began; time.Since(began) < d || len(took) < len(c.spoken)*len(c.clients); {
+	for next := began; time.Since(began) < d || flooded < pieces || len(took) < len(c.spoken)*len(c.clients); {
 		now := time.Now()
 		if !now.Before(next) && now.Sub(began) < d {
 			if err := c.say(ctx); err != nil {
@@ -106,10 +106,12 @@ func (c *crowd) pace(ctx context.Context, rate float64, d time.Duration, f flood
 			}
 			next = next.Add(step)
 		}
-		for due := min(int(float64(pieces)*now.Sub(began).Seconds()/d.Seconds()), pieces); flooded < due; flooded++ {
+		// One at a time: the others are read between.
+		if due := min(int(float64(pieces)*now.Sub(began).Seconds()/d.Seconds()), pieces); flooded < due {
 			if err := c.speaker.say(ctx, roomStalled, piece); err != nil {
 				return nil, err
 			}
+			flooded++
 		}
 		if err := errors.Join(ctx.Err(), c.turn(heard, nothing)); err != nil {
 			return nil, err
