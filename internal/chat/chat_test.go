@@ -304,3 +304,24 @@ func TestEraseUser(t *testing.T) {
 		}
 	}
 }
+
+// What was said before the clock was set back is in the future; an erasure finds
+// it all the same.
+func TestEraseUserAfterClockSetBack(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	r := newRig(t, rdb, sqlite(t, store.Options{}))
+	server.SetTime(time.Now())
+	r.send("red", "ann", "", "hers")
+	server.SetTime(time.Now().Add(-time.Hour))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if n, err := r.EraseUser(ctx, "ann", 10); err != nil || n != 1 {
+		t.Errorf("erased were %d: %v", n, err)
+	}
+	if got := r.all("red", 10); len(got) != 0 {
+		t.Errorf("left are %+v", got)
+	}
+}

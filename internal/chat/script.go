@@ -102,11 +102,17 @@ return redis.call('XDEL', KEYS[1], ARGV[1])
 // unarchivedScript reads what is not archived.
 //
 //	KEYS    of the room
-//	ARGV[1] how old a message must be, in milliseconds, ARGV[2] how many at most
+//	ARGV[1] how old a message must be, in milliseconds; 0 for all, also those that
+//	        are of the future, since the clock was set back
+//	ARGV[2] how many at most
 //	returns entries of the stream
 const unarchivedScript = helpers + `
 local archived = redis.call('HGET', KEYS[2], 'archived') or '0-0'
-return redis.call('XRANGE', KEYS[1], '(' .. archived, string.format('%.0f', now() - ARGV[1]), 'COUNT', ARGV[2])
+local till = '+'
+if ARGV[1] ~= '0' then
+	till = string.format('%.0f', now() - ARGV[1])
+end
+return redis.call('XRANGE', KEYS[1], '(' .. archived, till, 'COUNT', ARGV[2])
 `
 
 // archivedScript notes up to where SQL has all, and trims the stream, of nothing
