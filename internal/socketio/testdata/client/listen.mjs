@@ -8,9 +8,10 @@ const last = {};
 const write = (event, arg) => console.log(JSON.stringify({ event, arg }));
 const socket = io(url, { auth: (give) => give({ token, last }), reconnectionDelay: 100, reconnectionDelayMax: 500, transports: transports.split(",") });
 
+// It may come before "connect" does.
+socket.io.on("open", () => socket.io.engine.on("upgrade", (transport) => write("upgrade", transport.name)));
 socket.on("connect", async () => {
   write("connect", socket.io.engine.transport.name);
-  socket.io.engine.on("upgrade", (transport) => write("upgrade", transport.name));
   write("joined", await socket.timeout(20_000).emitWithAck("join_room", room));
 });
 socket.on("connect_error", (e) => write("connect_error", e.message));
