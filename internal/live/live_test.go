@@ -376,25 +376,3 @@ func TestEmbedded(t *testing.T) {
 	ann.wantCut()
 	bob.end()
 }
-
-func TestCluster(t *testing.T) {
-	t.Parallel()
-	rdb := testkit.Cluster(t, 3).Client()
-	a, b := start(t, rdb, options{}), start(t, rdb, options{})
-	a.ready()
-	b.ready()
-	for _, id := range []string{"ann", "bob", "cyd", "dan", "eve", "fay"} { // on several channels
-		one, two := a.as(user{ID: id, Rooms: []string{"red"}}), b.as(user{ID: id, Rooms: []string{"red"}})
-		testkit.WaitFor(t, patience, "both hear", func() bool {
-			if err := a.pub.Publish(context.Background(), []inbox.Notification{{Stream: inbox.Of(id)}}); err != nil {
-				t.Fatal(err)
-			}
-			return one.comes("notification", time.Second) && two.comes("notification", time.Second)
-		})
-		one.ask("join_room", "red")
-	}
-	if err := b.pub.RevokeUser(context.Background(), "ann"); err != nil {
-		t.Fatal(err)
-	}
-	a.connect(token(t, user{ID: "ann", Issued: time.Now().Add(-time.Minute)}), nil).want("connect_error")
-}
