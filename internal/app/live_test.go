@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ const liveSecret = "a secret of thirty-two bytes, or more"
 // liveClient is the official client in Node, which says what it hears.
 type liveClient struct {
 	t      *testing.T
+	in     io.Writer // what it is told
 	events chan liveEvent
 	passed []liveEvent
 }
@@ -28,9 +30,8 @@ type liveEvent struct {
 	Arg   json.RawMessage
 }
 
-// connectLive connects a user, who enters the room "red", by the transports that
-// are given, or by any.
-func connectLive(t *testing.T, addr, user string, transports ...string) *liveClient {
+// liveToken is a user's, who may enter the room "red".
+func liveToken(t *testing.T, user string) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(liveSecret)}, nil)
 	if err != nil {
@@ -42,11 +43,26 @@ func connectLive(t *testing.T, addr, user string, transports ...string) *liveCli
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"../socketio/testdata/client/listen.mjs", "http://" + addr, token, "red"}
+	return token
+}
+
+// connectLive connects a user, who enters the room "red", by the transports that
+// are given, or by any.
+func connectLive(t *testing.T, addr, user string, transports ...string) *liveClient {
+	t.Helper()
+	args := []string{"http://" + addr, liveToken(t, user), "red"}
 	if len(transports) > 0 {
 		args = append(args, strings.Join(transports, ","))
 	}
-	cmd := exec.CommandContext(t.Context(), "node", args...)
+	c := startNode(t, "listen.mjs", args...)
+	c.want("joined", `"ok":true`)
+	return c
+}
+
+// startNode runs a script that uses the official client, until the test ends.
+func startNode(t *testing.T, script string, args ...string) *liveClient {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", append([]string{"../socketio/testdata/client/" + script}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +74,13 @@ func connectLive(t *testing.T, addr, user string, transports ...string) *liveCli
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting Node, which `make test-deps` installs: %v", err)
 	}
-	c := &liveClient{t: t, events: make(chan liveEvent, 1000)}
+	c := &liveClient{t: t, in: in, events: make(chan liveEvent, 1000)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
 			var e liveEvent
 			if json.Unmarshal(lines.Bytes(), &e) == nil {
 				c.events <- e
@@ -74,19 +92,18 @@ func connectLive(t *testing.T, addr, user string, transports ...string) *liveCli
 		<-read
 		_ = cmd.Wait()
 	})
-	c.want("joined", `"ok":true`)
 	return c
 }
 
-// want waits for an event whose argument has the text. Others that come before
+// want waits for an event whose argument has the text, and returns that. Others that come before
 // it wait for a want of their own.
-func (c *liveClient) want(event, text string) {
+func (c *liveClient) want(event, text string) json.RawMessage {
 	c.t.Helper()
 	is := func(e liveEvent) bool { return e.Event == event && strings.Contains(string(e.Arg), text) }
 	for i, e := range c.passed {
 		if is(e) {
 			c.passed = append(c.passed[:i], c.passed[i+1:]...)
-			return
+			return e.Arg
 		}
 	}
 	timeout := time.After(time.Minute)
@@ -94,11 +111,12 @@ func (c *liveClient) want(event, text string) {
 		select {
 		case e := <-c.events:
 			if is(e) {
-				return
+				return e.Arg
 			}
 			c.passed = append(c.passed, e)
 		case <-timeout:
 			c.t.Fatalf("no %q with %s came; there were %s", event, text, c.passed)
+			return nil
 		}
 	}
 }
