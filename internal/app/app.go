@@ -25,6 +25,7 @@ import (
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/fetch"
@@ -76,6 +77,7 @@ type App struct {
 
 	redis      redis.UniversalClient
 	limiter    *limit.Limiter
+	cache      *cache.Store
 	limits     *limit.Fleet // nil in a process that does not work
 	store      *store.Store
 	files      *attach.Keeper
@@ -183,8 +185,12 @@ func (a *App) openRedis(ctx context.Context) error {
 		return err
 	}
 	a.limiter = limit.New(rdb, a.log)
-	if err := a.reg.Register(a.limiter); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+	a.cache = cache.NewStore(cache.StoreOptions{Redis: rdb, Log: a.log})
+	a.life.onStop("cache", partLimit, func(context.Context) error { a.cache.Stop(); return nil })
+	for _, c := range []prometheus.Collector{a.limiter, a.cache} {
+		if err := a.reg.Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	if a.cfg.Broker.Embedded() {
 		return nil
@@ -204,7 +210,7 @@ func (a *App) openRedis(ctx context.Context) error {
 
 func (a *App) openStore(ctx context.Context) error {
 	a.publisher = live.NewPublisher(a.redis)
-	push, err := inbox.NewPusher(a.publisher, a.log, a.reg)
+	push, err := inbox.NewPusher(a.publisher, a.cache, a.log, a.reg)
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
@@ -341,6 +347,7 @@ func (a *App) Start() error {
 	}
 	a.templates.Start()
 	a.life.onStop("templates", partLimit, func(context.Context) error { a.templates.Stop(); return nil })
+	a.cache.Start()
 	a.push.Start()
 	a.life.onStop("pushes", partLimit, func(context.Context) error { a.push.Stop(); return nil })
 	a.jobs.Start()

@@ -58,7 +58,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
 		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
-		Preferences: a.recipients, Inbox: a.inbox, Chats: a.chat, Live: a.publisher, MayEnter: a.rooms.MayEnter, Suppressions: a.store.Suppressions(), Feedback: receiver,
+		Preferences: a.recipients, Inbox: a.inbox, Chats: a.chat, Cache: a.cache, Live: a.publisher, MayEnter: a.rooms.MayEnter, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Categories: a.cfg.Categories, Config: a.cfg.HTTP, Tracer: a.tracer, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
 )
@@ -66,6 +67,7 @@ func (a *api) erase(ctx context.Context, in *eraseInput) (*eraseAnswer, error) {
 	}
 	who, _ := auth.From(ctx)
 	did, err := a.deliveries.Erase(ctx, p, who.Name, string(from))
+	a.cache.Drop(ctx, inbox.Inboxes) // others' quote the person too
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -19,6 +20,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
@@ -53,6 +55,7 @@ type Options struct {
 	// MayEnter tells whether a user may be in a room; the rooms that the token
 	// lists are all there are when nil.
 	MayEnter func(ctx context.Context, who auth.Identity, room string) (bool, error)
+	Cache    *cache.Store // that is started, and told of what changes inboxes
 	Keys     *auth.Keys
 	Tokens   *auth.Tokens   // of users, started; nil takes none
 	Limiter  *limit.Limiter // whose metrics the caller registers
@@ -86,6 +89,8 @@ type api struct {
 	callers      auth.Callers
 	live         Live
 	mayEnter     func(ctx context.Context, who auth.Identity, room string) (bool, error)
+	cache        *cache.Store
+	inboxAnswers *cache.Cache[string] // JSON
 	limiter      *limit.Limiter
 	rates        limit.Config
 	log          *slog.Logger
@@ -102,6 +107,11 @@ type api struct {
 	messageBody      decoder[messageRequest]
 }
 
+// inboxCache keeps the first pages and the counts of inboxes. Whatever changes
+// them drops them; Fresh is for what goes unnoticed: a process that is killed
+// between its commit and its word, and notifications that grow too old.
+var inboxCache = cache.Options{Name: "inbox", Fresh: 30 * time.Second, Bytes: 32 << 20}
+
 // New makes the handler of the whole API. It registers its metrics and errs
 // when they are taken or a mount's pattern is not one.
 func New(o Options) (_ http.Handler, err error) {
@@ -117,12 +127,16 @@ func New(o Options) (_ http.Handler, err error) {
 		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, chats: o.Chats, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
+		cache:   o.Cache,
 		callers: auth.Callers{Keys: o.Keys, Tokens: o.Tokens}, limiter: o.Limiter, rates: o.Rates, log: log,
 	}
 	if a.mayEnter == nil {
 		a.mayEnter = func(_ context.Context, who auth.Identity, room string) (bool, error) {
 			return slices.Contains(who.Rooms, room), nil
 		}
+	}
+	if a.inboxAnswers, err = cache.New[string](o.Cache, inboxCache); err != nil {
+		return nil, err
 	}
 	seen := newObserver(log, o.Tracer, o.Metrics)
 
@@ -181,7 +195,11 @@ func New(o Options) (_ http.Handler, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
 	}
-	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	r.Get("/openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Cache-Control"] = keptByAll
+		if unchanged(w, r, document) {
+			return
+		}
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(document)
 	})
@@ -206,7 +224,7 @@ func corsOptions(origins Origins) cors.Options {
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key", "X-Request-Id"},
-		ExposedHeaders: []string{"ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"},
+		ExposedHeaders: []string{"ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Limit", "RateLimit-Policy", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Cache", "X-Request-Id"},
 		MaxAge:         600,
 	}
 }

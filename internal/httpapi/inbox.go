@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -115,20 +116,22 @@ func (a *api) listInbox(ctx context.Context, in *inboxListInput) (*inboxPage, er
 			return nil, job.Invalid(tasks.Invalid{{Field: "cursor", Problem: "is not one that a page before gave"}})
 		}
 	}
-	page, err := a.inbox.List(ctx, v, which, before, in.Limit)
-	if err != nil {
-		return nil, err
+	list := func(ctx context.Context) (string, error) {
+		page, err := a.inbox.List(ctx, v, which, before, in.Limit)
+		if err != nil {
+			return "", err
+		}
+		return textOf(showPage(page))
 	}
 	out := &inboxPage{}
-	out.Body.Notifications = make([]entryView, len(page.Entries))
-	for i, e := range page.Entries {
-		out.Body.Notifications[i] = showEntry(e)
+	if in.Cursor != "" { // who goes on to it has not been there before
+		text, err := list(ctx)
+		out.Body = written[inboxPageView](text)
+		return out, err
 	}
-	out.Body.Unread, out.Body.Last = page.Counts.Unread, page.Counts.Last
-	if page.Next != nil {
-		out.Body.NextCursor = page.Next.String()
-	}
-	return out, nil
+	text, from, err := a.ofInbox(ctx, v, fmt.Sprintf("list %q %d", which, in.Limit), list)
+	out.From, out.Body = from, written[inboxPageView](text)
+	return out, err
 }
 
 type inboxAfterInput struct {
@@ -172,16 +175,26 @@ type inboxInput struct {
 	UserID string `path:"userId" example:"42"`
 }
 
-func (a *api) countInbox(ctx context.Context, in *inboxInput) (*inboxCounts, error) {
+func (a *api) countInbox(ctx context.Context, in *inboxInput) (*inboxCounted, error) {
 	v, err := a.viewer(ctx, in.RoomsQuery, in.UserID)
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.inbox.Counts(ctx, v)
-	if err != nil {
-		return nil, err
-	}
-	return &inboxCounts{showCounts(c)}, nil
+	text, from, err := a.ofInbox(ctx, v, "count", func(ctx context.Context) (string, error) {
+		c, err := a.inbox.Counts(ctx, v)
+		if err != nil {
+			return "", err
+		}
+		return textOf(showCounts(c))
+	})
+	return &inboxCounted{XCache{from}, written[countsView](text)}, err
+}
+
+// ofInbox is an answer about an inbox, which what names. The viewer, whom the
+// caller may look for, is in the key: nobody gets what is another's.
+func (a *api) ofInbox(ctx context.Context, v inbox.Viewer, what string, fill func(context.Context) (string, error)) (string, cache.Status, error) {
+	key := fmt.Sprintf("%s %q %q", what, v.User, v.Rooms)
+	return a.inboxAnswers.Get(ctx, key, append(v.Streams(), inbox.Inboxes), fill)
 }
 
 // markInbox marks all.

@@ -22,13 +22,17 @@ func (a *api) inboxRoutes() {
 		return op
 	}
 
-	huma.Register(a.huma, tagged(http.MethodGet, "/{userId}", "list-notifications", "List a user's inbox, newest first",
-		"The user's own notifications, everyone's, and those of the user's rooms, in one order. A token opens its own user's inbox, an API key anybody's."),
+	kept := func(op huma.Operation) huma.Operation { // which are asked for again and again
+		op.Middlewares = append(op.Middlewares, revalidated)
+		return op
+	}
+	huma.Register(a.huma, kept(tagged(http.MethodGet, "/{userId}", "list-notifications", "List a user's inbox, newest first",
+		"The user's own notifications, everyone's, and those of the user's rooms, in one order. A token opens its own user's inbox, an API key anybody's. The answer has an ETag: with it as If-None-Match what has not changed is a 304.")),
 		handled(a, a.listInbox))
 	huma.Register(a.huma, tagged(http.MethodGet, "/{userId}/after", "notifications-after", "Show what came after sequences that are known",
 		"For clients that keep up: what follows in each stream, oldest first, 200 notifications at most in one answer."),
 		handled(a, a.inboxAfter))
-	huma.Register(a.huma, tagged(http.MethodGet, "/{userId}/unread-count", "count-notifications", "Count what is not read", ""),
+	huma.Register(a.huma, kept(tagged(http.MethodGet, "/{userId}/unread-count", "count-notifications", "Count what is not read", "")),
 		handled(a, a.countInbox))
 
 	for _, all := range []struct {

@@ -57,12 +57,26 @@ func showCounts(c inbox.Counts) countsView {
 }
 
 type inboxPage struct {
-	Body struct {
-		Notifications []entryView      `json:"notifications" nullable:"false" doc:"newest first"`
-		NextCursor    string           `json:"next_cursor,omitempty" doc:"asks for the page after this one; none is left where it is missing"`
-		Unread        int64            `json:"unread" doc:"how many notifications of the inbox are not read"`
-		Last          map[string]int64 `json:"last" doc:"the sequence of each stream before the page was read: what follows is asked for by after"`
+	XCache
+	Body written[inboxPageView]
+}
+
+type inboxPageView struct {
+	Notifications []entryView      `json:"notifications" nullable:"false" doc:"newest first"`
+	NextCursor    string           `json:"next_cursor,omitempty" doc:"asks for the page after this one; none is left where it is missing"`
+	Unread        int64            `json:"unread" doc:"how many notifications of the inbox are not read"`
+	Last          map[string]int64 `json:"last" doc:"the sequence of each stream before the page was read: what follows is asked for by after"`
+}
+
+func showPage(page inbox.Page) inboxPageView {
+	v := inboxPageView{Notifications: make([]entryView, len(page.Entries)), Unread: page.Counts.Unread, Last: page.Counts.Last}
+	for i, e := range page.Entries {
+		v.Notifications[i] = showEntry(e)
 	}
+	if page.Next != nil {
+		v.NextCursor = page.Next.String()
+	}
+	return v
 }
 
 type stretchView struct {
@@ -80,6 +94,12 @@ type inboxAfter struct {
 
 type inboxCounts struct {
 	Body countsView
+}
+
+// inboxCounted is inboxCounts as it may have been kept.
+type inboxCounted struct {
+	XCache
+	Body written[countsView]
 }
 
 type inboxEntry struct {

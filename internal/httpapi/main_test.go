@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/chat/chattest"
 	"github.com/postrider/postrider/internal/inbox"
@@ -87,16 +89,19 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	s.feed = job.NewFeed(s.store, logger, s.metrics)
 	s.feed.Start()
 	t.Cleanup(s.feed.Close)
-	push, err := inbox.NewPusher(inbox.Nobody{}, logger, s.metrics)
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	kept := cache.NewStore(cache.StoreOptions{Redis: rdb, Log: logger, Wait: 20 * time.Second})
+	kept.Start()
+	t.Cleanup(kept.Stop)
+	s.metrics.MustRegister(kept)
+	push, err := inbox.NewPusher(inbox.Nobody{}, kept, logger, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Never dialled while the rates are off.
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	t.Cleanup(func() { _ = rdb.Close() })
 	o := Options{
 		Templates: templates, MailFrom: "Shop <shop@example.com>", Categories: mail.Categories{Names: []string{"security"}},
-		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push),
+		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push), Cache: kept,
 		Chats: chat.New(chat.Options{Redis: rdb, Archive: chattest.NewMemory(), Push: silent{}, Log: logger}),
 		Live:  &revocations{},
 		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),

@@ -192,6 +192,9 @@ func writeJSON(w interface{ Write([]byte) (int, error) }, v any) error {
 // encodeJSON is json.Marshal that leaves <, > and & as they are, with a line's
 // end behind it: escaped, HTML would weigh more than its sender sent.
 func encodeJSON(v any) ([]byte, error) {
+	if w, is := v.(interface{ text() string }); is {
+		return []byte(w.text()), nil
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

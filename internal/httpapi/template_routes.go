@@ -12,6 +12,9 @@ import (
 func (a *api) templateRoutes() {
 	declare := func(op huma.Operation, errs ...int) huma.Operation {
 		op.Tags = []string{"templates"}
+		if op.Method == http.MethodGet {
+			op.Middlewares = append(op.Middlewares, revalidated)
+		}
 		return operation(op, auth.JobsWrite, append([]int{401, 403, 422, 429, 500, 503}, errs...))
 	}
 	huma.Register(a.huma, declare(huma.Operation{

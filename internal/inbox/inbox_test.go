@@ -47,7 +47,7 @@ func pusher(t *testing.T, to inbox.Publisher) (*inbox.Pusher, *prometheus.Regist
 	t.Helper()
 	log, lines := testkit.CaptureLog(t)
 	reg := prometheus.NewRegistry()
-	p, err := inbox.NewPusher(to, log, reg)
+	p, err := inbox.NewPusher(to, inbox.NothingKept{}, log, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestMarksArePushed(t *testing.T) {
 // What came after is bounded over all streams together, and says how far it
 // reaches, so that nobody who goes on from there misses any.
 func TestAfterIsBounded(t *testing.T) {
-	s := inbox.NewService(inboxtest.NewMemory(time.Now), nil)
+	s := inbox.NewService(inboxtest.NewMemory(time.Now), unheard(t))
 	v := inbox.Viewer{User: "a", Rooms: []string{"r"}}
 	for i := range 3 * inbox.MaxPage {
 		stream := []string{inbox.Of("a"), inbox.Everyone, inbox.OfRoom("r")}[i%3]
@@ -218,4 +218,10 @@ func TestCursor(t *testing.T) {
 	if c.Compare(later) >= 0 || later.Compare(c) <= 0 || c.Compare(inbox.Newest) >= 0 {
 		t.Error("places are out of order")
 	}
+}
+
+// unheard is a Pusher that nobody listens to.
+func unheard(t *testing.T) *inbox.Pusher {
+	p, _, _ := pusher(t, inbox.Nobody{})
+	return p
 }

@@ -29,6 +29,29 @@ func (Nobody) Publish(context.Context, []Notification) error { return nil }
 // PublishCounts implements Publisher.
 func (Nobody) PublishCounts(context.Context, Counts) error { return nil }
 
+// Kept is what keeps answers about inboxes, and has to hear of what changes them:
+// a *cache.Store. An answer depends on the streams of its inbox, whose own stream
+// stands for the user's marks too, and on Inboxes.
+type Kept interface {
+	// Changed says that these have changed, and never blocks. Others hear of it a
+	// moment later.
+	Changed(streams ...string)
+	// Drop says the same; when it returns nobody is given an answer from before.
+	Drop(ctx context.Context, streams ...string)
+}
+
+// Inboxes are all of them, as something that may have changed.
+const Inboxes = "inboxes"
+
+// NothingKept is a Kept where no answers are kept.
+type NothingKept struct{}
+
+// Changed implements Kept.
+func (NothingKept) Changed(...string) {}
+
+// Drop implements Kept.
+func (NothingKept) Drop(context.Context, ...string) {}
+
 const (
 	pushQueue = 1024            // batches that wait
 	pushLimit = 5 * time.Second // that one may take
@@ -39,6 +62,7 @@ const (
 // it stops, are dropped.
 type Pusher struct {
 	to      Publisher
+	kept    Kept
 	log     *slog.Logger
 	queue   chan push
 	dropped prometheus.Counter
@@ -53,9 +77,10 @@ type push struct {
 }
 
 // NewPusher makes a Pusher, which Start sets going. It registers its metric.
-func NewPusher(to Publisher, log *slog.Logger, metrics prometheus.Registerer) (*Pusher, error) {
+// Before something is pushed, kept has dropped what it was told before.
+func NewPusher(to Publisher, kept Kept, log *slog.Logger, metrics prometheus.Registerer) (*Pusher, error) {
 	p := &Pusher{
-		to: to, log: log.With("component", "inbox"), queue: make(chan push, pushQueue),
+		to: to, kept: kept, log: log.With("component", "inbox"), queue: make(chan push, pushQueue),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postrider_pushes_dropped_total",
 			Help: "Pushes to connected clients that were dropped or failed; those clients find out by themselves, later.",
@@ -81,7 +106,10 @@ func (p *Pusher) Stop() {
 }
 
 // Committed hands over notifications that were committed; it never blocks.
-func (p *Pusher) Committed(notes []Notification) { p.add(push{notes: notes}) }
+func (p *Pusher) Committed(notes []Notification) {
+	p.kept.Changed(streamsOf(notes)...)
+	p.add(push{notes: notes})
+}
 
 // Marked hands over counts that a change of marks has changed; it never blocks.
 func (p *Pusher) Marked(c Counts) { p.add(push{counts: &c}) }
@@ -122,5 +150,16 @@ func (p *Pusher) publish(ctx context.Context, one push) error {
 	if one.counts != nil {
 		return p.to.PublishCounts(ctx, *one.counts)
 	}
+	// Who hears of it asks, and is not to get what was before.
+	p.kept.Drop(ctx, streamsOf(one.notes)...)
 	return p.to.Publish(ctx, one.notes)
+}
+
+// streamsOf lists the streams of notifications.
+func streamsOf(notes []Notification) []string {
+	out := make([]string, len(notes))
+	for i, n := range notes {
+		out[i] = n.Stream
+	}
+	return out
 }

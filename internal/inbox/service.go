@@ -27,6 +27,7 @@ func NewService(store Store, push *Pusher) *Service { return &Service{store, pus
 // Post writes a notification that no job carries, which is pushed then: again
 // says that one of its ID is there from before. Errors as of Store.Post.
 func (s *Service) Post(ctx context.Context, n Notification) (written Notification, again bool, err error) {
+	defer s.push.kept.Drop(ctx, n.Stream) // after an error too: it may have been committed
 	return s.store.Post(ctx, n)
 }
 
@@ -188,6 +189,7 @@ func (s *Service) Counts(ctx context.Context, v Viewer) (Counts, error) {
 // as of Store.Mark.
 func (s *Service) Mark(ctx context.Context, v Viewer, id job.ID, as Mark) (Entry, Counts, error) {
 	entry, state, err := s.store.Mark(ctx, v, id, as)
+	s.push.kept.Drop(ctx, Of(v.User))
 	if err != nil {
 		return Entry{}, Counts{}, err
 	}
@@ -199,6 +201,7 @@ func (s *Service) Mark(ctx context.Context, v Viewer, id job.ID, as Mark) (Entry
 // MarkAll marks all that is in the viewer's inbox and pushes the counts.
 func (s *Service) MarkAll(ctx context.Context, v Viewer, as Mark) (Counts, error) {
 	state, err := s.store.MarkAll(ctx, v, as)
+	s.push.kept.Drop(ctx, Of(v.User))
 	if err != nil {
 		return Counts{}, err
 	}

@@ -70,7 +70,7 @@ var propAdvances = []time.Duration{time.Millisecond, time.Second, 24 * time.Hour
 
 // unheard is a Pusher that nobody listens to.
 func unheard(t *testing.T) *inbox.Pusher {
-	p, err := inbox.NewPusher(nil, testkit.Logger(t), prometheus.NewRegistry())
+	p, err := inbox.NewPusher(nil, inbox.NothingKept{}, testkit.Logger(t), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
