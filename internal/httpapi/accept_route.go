@@ -48,10 +48,16 @@ func acceptRaw[Answer any](a *api, op huma.Operation, errs []int, handle func(co
 	op.Parameters = []*huma.Param{idempotencyKey}
 	op.Responses["202"] = &huma.Response{
 		Description: http.StatusText(http.StatusAccepted),
-		Headers: map[string]*huma.Param{"Idempotency-Replayed": {
-			Description: "true where the Idempotency-Key was met before: this is the first answer again",
-			Schema:      &huma.Schema{Type: huma.TypeString, Enum: []any{"true"}},
-		}},
+		Headers: map[string]*huma.Param{
+			"Idempotency-Replayed": {
+				Description: "true where the Idempotency-Key was met before: this is the first answer again",
+				Schema:      &huma.Schema{Type: huma.TypeString, Enum: []any{"true"}},
+			},
+			"RateLimit": {
+				Description: "what the API key has left, of requests and of the jobs of its quotas (draft-ietf-httpapi-ratelimit-headers)",
+				Schema:      &huma.Schema{Type: huma.TypeString, Examples: []any{`"key";r=5999, "jobs-per-day";r=99990;t=3600`}},
+			},
+		},
 		Content: map[string]*huma.MediaType{"application/json": {
 			Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Answer](), true, ""),
 		}},

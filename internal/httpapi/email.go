@@ -77,13 +77,13 @@ func (a *api) sendEmail(ctx context.Context, who job.Caller, in emailRequest) (a
 	when := timing{in.Delay, in.SendAt}
 
 	if len(subs) == 1 {
-		got, err := a.jobs.Accept(ctx, who, subs[0])
+		got, err := a.charged(ctx, who, 1, func() (job.Accepted, error) { return a.jobs.Accept(ctx, who, subs[0]) })
 		if err != nil {
 			return acceptance{}, in.renamed(err)
 		}
 		return acceptedOne(got, "Email task", "Email scheduled to be sent", when), nil
 	}
-	got, err := a.jobs.AcceptAll(ctx, who, subs)
+	got, err := a.charged(ctx, who, len(subs), func() (job.Accepted, error) { return a.jobs.AcceptAll(ctx, who, subs) })
 	if err != nil {
 		return acceptance{}, in.renamed(err)
 	}

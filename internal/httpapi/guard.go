@@ -106,24 +106,6 @@ func (a *api) limitKey(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// spend takes one from a budget. It tells the client of the budget by the
-// fields of draft-ietf-httpapi-ratelimit-headers-10; the key's, being the last
-// to be spent, is the one that a client with a key sees.
-func (a *api) spend(ctx context.Context, w http.ResponseWriter, policy, key string, rate limit.Rate) error {
-	d, err := a.limiter.Allow(ctx, key, rate, 1)
-	if err != nil {
-		return fmt.Errorf("checking the rate of the %s: %w", policy, err)
-	}
-	w.Header().Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", policy, rate.N, int(rate.Per.Seconds())))
-	w.Header().Set("RateLimit", fmt.Sprintf("%q;r=%d", policy, d.Remaining))
-	if d.Allowed {
-		return nil
-	}
-	p := newProblem(http.StatusTooManyRequests, job.CodeRateLimited, fmt.Sprintf("this %s has sent more than %s requests", policy, rate))
-	p.retryAfter(d.RetryAfter)
-	return p
-}
-
 // authenticate finds out who asks.
 func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 	r, _ := humachi.Unwrap(ctx)

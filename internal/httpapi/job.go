@@ -31,7 +31,7 @@ func (in *jobRequest) submission() job.Submission {
 }
 
 func (a *api) postJob(ctx context.Context, who job.Caller, in jobRequest) (acceptance, error) {
-	got, err := a.jobs.Accept(ctx, who, in.submission())
+	got, err := a.charged(ctx, who, 1, func() (job.Accepted, error) { return a.jobs.Accept(ctx, who, in.submission()) })
 	if err != nil {
 		return acceptance{}, err
 	}
@@ -76,7 +76,7 @@ func (a *api) postBatch(ctx context.Context, who job.Caller, raw []byte) (batchA
 		}
 		subs[i] = in.submission()
 	}
-	got, err := a.jobs.AcceptEach(ctx, who, subs)
+	got, err := a.charged(ctx, who, len(subs), func() (job.Accepted, error) { return a.jobs.AcceptEach(ctx, who, subs) })
 	if err != nil {
 		return batchAccepted{}, false, err
 	}

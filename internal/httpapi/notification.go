@@ -34,9 +34,11 @@ func (a *api) sendNotification(ctx context.Context, who job.Caller, in notificat
 	if err != nil {
 		return acceptance{}, fmt.Errorf("encoding the notification: %w", err)
 	}
-	got, err := a.jobs.Accept(ctx, who, job.Submission{
-		Type: tasks.NotificationSend.Name, Payload: raw,
-		Delay: milliseconds(in.Delay), RunAt: moment(in.SendAt), ExpiresAt: moment(in.ExpiresAt),
+	got, err := a.charged(ctx, who, 1, func() (job.Accepted, error) {
+		return a.jobs.Accept(ctx, who, job.Submission{
+			Type: tasks.NotificationSend.Name, Payload: raw,
+			Delay: milliseconds(in.Delay), RunAt: moment(in.SendAt), ExpiresAt: moment(in.ExpiresAt),
+		})
 	})
 	if err != nil {
 		return acceptance{}, renameFields(err, func(field string) string {

@@ -30,6 +30,9 @@ type exchange struct {
 	who   string    // name of the API key, once it is known
 	began time.Time // when its header had been read
 	span  telemetry.Span
+
+	budgets []budget    // that the client is told of
+	head    http.Header // of the answer; nil until there is a budget
 }
 
 type exchangeKey struct{}

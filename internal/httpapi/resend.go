@@ -38,7 +38,7 @@ func (a *api) resendJob(ctx context.Context, in *resendInput) (*acceptance, erro
 		hash := sha256.Sum256([]byte("resend\n" + string(id)))
 		caller.BodyHash = hash[:]
 	}
-	got, err := a.jobs.SendAgain(ctx, id, caller)
+	got, err := a.charged(ctx, caller, 1, func() (job.Accepted, error) { return a.jobs.SendAgain(ctx, id, caller) })
 	if err != nil {
 		return nil, err
 	}

@@ -15,12 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/internal/outage"
 )
 
 const (
@@ -37,48 +38,56 @@ const (
 
 // Config holds the limits: the API's, and those on jobs.
 type Config struct {
-	Key  Rate  `env:"POSTRIDER_RATE_LIMIT_KEY" envDefault:"6000/m" help:"requests that one API key may make, over all api processes: such as 100/s, 6000/m, 100000/h or off; unused ones add up to one such period's worth"`
-	Addr Rate  `env:"POSTRIDER_RATE_LIMIT_ADDR" envDefault:"3000/m" help:"requests that may come from one address, in the same form"`
-	Jobs Rules `env:"POSTRIDER_LIMITS" help:"limits on jobs over all workers, which wait for their turn without an attempt being charged: jobs of a queue that begin or that run at a time, mails to a recipient's domain or through a provider of SMTP_URL; such as queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m,provider:main=50/s"`
+	Key    Rate   `env:"POSTRIDER_RATE_LIMIT_KEY" envDefault:"6000/m" help:"requests that one API key may make, over all api processes: such as 100/s, 6000/m, 100000/h or off; unused ones add up to one such period's worth"`
+	Addr   Rate   `env:"POSTRIDER_RATE_LIMIT_ADDR" envDefault:"3000/m" help:"requests that may come from one address, in the same form"`
+	Quotas Quotas `env:"POSTRIDER_QUOTAS" help:"how many jobs an API key may make in an hour or a day of UTC, over all api processes: name=N/h or name=N/d with commas between, such as shop=100000/d,shop=10000/h,*=5000/d; * is each key that is not named"`
+	Jobs   Rules  `env:"POSTRIDER_LIMITS" help:"limits on jobs over all workers, which wait for their turn without an attempt being charged: jobs of a queue that begin or that run at a time, mails to a recipient's domain or through a provider of SMTP_URL; such as queue:bulk=100/s,queue:bulk.concurrency=20,domain:gmail.com=600/m,provider:main=50/s"`
 }
 
 // Limiter answers whether something may happen now. It is safe for concurrent
-// use, needs no closing, and is a prometheus.Collector of its own counter.
+// use, needs no closing, and is a prometheus.Collector of its own counters.
 type Limiter struct {
 	redis *redis_rate.Limiter
+	rdb   redis.UniversalClient
 	log   *slog.Logger
+	now   func() time.Time // of quotas' hours and days
 
-	checks *prometheus.CounterVec
+	checks, spent *prometheus.CounterVec
 
-	answerLimit, retryPause time.Duration
-
-	// away is when Redis may be asked again, in nanoseconds since start; 0 while
-	// it answers.
-	away  atomic.Int64
-	start time.Time
+	answerLimit time.Duration
+	gate        *outage.Gate
 }
 
 // New returns a limiter that counts in rdb. The client must have
 // ContextTimeoutEnabled, or go-redis does not heed the time that Allow gives it.
 func New(rdb redis.UniversalClient, log *slog.Logger) *Limiter {
 	return &Limiter{
-		redis: redis_rate.NewLimiter(rdb),
-		log:   log.With("component", "limit"),
+		redis: redis_rate.NewLimiter(rdb), rdb: rdb, now: time.Now,
+		log: log.With("component", "limit"),
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postrider_rate_limit_checks_total",
 			Help: "Rate limit checks by outcome: allowed, limited, or unchecked because Redis was away.",
 		}, []string{"outcome"}),
+		spent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postrider_quota_jobs_total",
+			Help: "Jobs that were counted against quotas of API keys, by outcome: taken, refused, returned (no job was made of them after all), or unchecked because Redis was away.",
+		}, []string{"outcome"}),
 		answerLimit: answerLimit,
-		retryPause:  retryPause,
-		start:       time.Now(),
+		gate:        outage.NewGate(retryPause),
 	}
 }
 
 // Describe and Collect make the limiter a prometheus.Collector.
-func (l *Limiter) Describe(ch chan<- *prometheus.Desc) { l.checks.Describe(ch) }
+func (l *Limiter) Describe(ch chan<- *prometheus.Desc) {
+	l.checks.Describe(ch)
+	l.spent.Describe(ch)
+}
 
-// Collect passes on the counter's values.
-func (l *Limiter) Collect(ch chan<- prometheus.Metric) { l.checks.Collect(ch) }
+// Collect passes on the counters' values.
+func (l *Limiter) Collect(ch chan<- prometheus.Metric) {
+	l.checks.Collect(ch)
+	l.spent.Collect(ch)
+}
 
 // Decision is the answer to one question.
 type Decision struct {
@@ -87,6 +96,8 @@ type Decision struct {
 	Remaining int
 	// RetryAfter is how long to wait before as many may happen; 0 when allowed.
 	RetryAfter time.Duration
+	// Reset is after how long the whole budget is there again.
+	Reset time.Duration
 	// Limit is the rate that was asked about.
 	Limit Rate
 }
@@ -105,7 +116,7 @@ func (l *Limiter) Allow(ctx context.Context, key string, rate Rate, n int) (Deci
 	if rate.Off() {
 		return open, nil
 	}
-	if !l.mayAsk() {
+	if !l.gate.Open() {
 		l.checks.WithLabelValues("unchecked").Inc()
 		return open, nil
 	}
@@ -123,21 +134,10 @@ func (l *Limiter) Allow(ctx context.Context, key string, rate Rate, n int) (Deci
 	l.answered()
 	if result.Allowed == 0 {
 		l.checks.WithLabelValues("limited").Inc()
-		return Decision{RetryAfter: result.RetryAfter, Limit: rate}, nil
+		return Decision{RetryAfter: result.RetryAfter, Reset: result.ResetAfter, Limit: rate}, nil
 	}
 	l.checks.WithLabelValues("allowed").Inc()
-	return Decision{Allowed: true, Remaining: result.Remaining, Limit: rate}, nil
-}
-
-// mayAsk reports whether Redis answers as far as is known; during an outage it
-// lets one caller through a pause.
-func (l *Limiter) mayAsk() bool {
-	until := l.away.Load()
-	if until == 0 {
-		return true
-	}
-	now := time.Since(l.start)
-	return now >= time.Duration(until) && l.away.CompareAndSwap(until, int64(now+l.retryPause))
+	return Decision{Allowed: true, Remaining: result.Remaining, Reset: result.ResetAfter, Limit: rate}, nil
 }
 
 // failed begins or prolongs an outage.
@@ -145,14 +145,14 @@ func (l *Limiter) failed(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %v: %w", l.answerLimit, err)
 	}
-	if l.away.Swap(int64(time.Since(l.start)+l.retryPause)) == 0 {
+	if l.gate.Failed() {
 		l.log.Warn("rate limits are not kept: Redis does not answer", "error", err)
 	}
 }
 
 // answered ends an outage.
 func (l *Limiter) answered() {
-	if l.away.Load() != 0 && l.away.Swap(0) != 0 {
+	if l.gate.Answered() {
 		l.log.Info("rate limits are kept again")
 	}
 }

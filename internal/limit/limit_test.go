@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/postrider/postrider/internal/outage"
 	"github.com/postrider/postrider/internal/testkit"
 )
 
@@ -148,7 +149,7 @@ func TestWithoutRedis(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	log, lines := testkit.CaptureLog(t)
 	l := New(rdb, log)
-	l.retryPause = 50 * time.Millisecond
+	l.gate = outage.NewGate(50 * time.Millisecond)
 	one := Rate{1, time.Hour}
 
 	for i, outage := range []struct {
