@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"golang.org/x/time/rate"
 )
 
 // conn is the Socket.IO side of a session: its sockets, one a namespace.
@@ -17,6 +19,7 @@ type conn struct {
 	alive   int           // sockets, and those that have left and that handlers are still at work for
 	done    chan struct{} // tells the reader, who waits, that one of those is over
 	partial *partial      // an event whose attachments are still to come; of the reader
+	again   *rate.Limiter // of CONNECTs after the first; of the reader, nil before
 }
 
 // partial is a packet that waits for its attachments.
@@ -31,6 +34,7 @@ var (
 	errTextMeanwhile = errors.New("text in place of an attachment")
 	errTooLarge      = errors.New("an event that is too large with its attachments")
 	errNoConnect     = errors.New("a packet before any CONNECT")
+	errManyConnects  = errors.New("too many CONNECTs")
 )
 
 // receive takes an Engine.IO message in. An error means that the client does not
@@ -83,6 +87,8 @@ func (c *conn) dispatch(p packet, attachments [][]byte) error {
 	switch {
 	case p.kind == sioConnect && socket != nil:
 		return nil // the npm client says it twice when its user calls connect once too often
+	case p.kind == sioConnect && greeted && !c.mayConnectAgain():
+		return errManyConnects
 	case p.kind == sioConnect:
 		return c.connect(p)
 	case !greeted:
@@ -155,6 +161,23 @@ func (c *conn) settle() {
 			return
 		}
 	}
+}
+
+// A client may connect to so many namespaces at once, or try as often to be let
+// into one, and then so many a second: each CONNECT has the namespace decide,
+// which may mean to check a token or a key.
+const (
+	connectBurst = 50
+	connectRate  = rate.Limit(5)
+)
+
+// mayConnectAgain counts a CONNECT after the first. Most clients send one, and
+// need no limiter.
+func (c *conn) mayConnectAgain() bool {
+	if c.again == nil {
+		c.again = rate.NewLimiter(connectRate, connectBurst)
+	}
+	return c.again.Allow()
 }
 
 // connect begins a socket, whose namespace then decides about it.

@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // The tests of this file are the Socket.IO protocol's, revision 5.
@@ -41,6 +45,27 @@ func TestConnectTwice(t *testing.T) {
 	w.send("40")
 	w.send(`42["message",1]`)
 	w.want(`42["message-back",1]`)
+}
+
+// A client that is refused again and again is cut off: each time somebody has to
+// decide about it.
+func TestConnectAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	for _, send := range []string{"40/random,", `40{"token":"x"}`} {
+		w := newRig(t, Config{}, func(s *Server) {
+			s.Namespace("/").OnConnect(func(context.Context, *Socket, json.RawMessage) error { return &ConnectError{Message: "no"} })
+		}).ws()
+		tries, err := 0, error(nil)
+		for ; err == nil && tries < 1000; tries++ {
+			if err = w.WriteMessage(websocket.TextMessage, []byte(send)); err == nil {
+				_ = w.SetReadDeadline(time.Now().Add(10 * patience))
+				_, _, err = w.ReadMessage()
+			}
+		}
+		if timeout := net.Error(nil); err == nil || errors.As(err, &timeout) && timeout.Timeout() || tries <= connectBurst {
+			t.Errorf("%s: after %d tries: %v", send, tries, err)
+		}
+	}
 }
 
 func TestUnknownNamespace(t *testing.T) {

@@ -400,7 +400,7 @@ func TestConnectAndLeave(t *testing.T) {
 	sid := r.open()
 	posted := make(chan reply, 1)
 	go func() {
-		status, body, err := r.try(context.Background(), "POST", onSID(sid), strings.Repeat("40\x1e41\x1e", 5000)+"40")
+		status, body, err := r.try(context.Background(), "POST", onSID(sid), strings.Repeat("40\x1e41\x1e", connectBurst-1)+"40")
 		posted <- reply{status, body, err}
 	}()
 	session := r.server.session(sid)
