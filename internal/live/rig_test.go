@@ -64,7 +64,7 @@ func start(t testing.TB, rdb redis.UniversalClient, o options) *process {
 	}
 	talk := chat.New(chat.Options{Redis: rdb, Archive: o.archive, Push: pub, Log: log})
 	hub, err := New(Options{
-		Name: rand.Text(), Config: cfg, Redis: rdb, Publisher: pub, Inbox: stub{o.missed, pub}, Chat: talk, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
+		Name: rand.Text(), Config: cfg, Redis: rdb, Publisher: pub, Inbox: echoInbox{o.missed, pub}, Chat: talk, Limiter: limit.New(rdb, log), Log: log, MayEnter: o.enter,
 		Tokens:  auth.NewTokens(auth.TokenOptions{Config: auth.Config{JWTSecret: secret, JWTUserClaim: "sub"}, Log: log}),
 		Metrics: prometheus.NewRegistry(),
 	})
@@ -322,13 +322,13 @@ func (c *client) wantCut() {
 	}
 }
 
-// stub is an inbox that pushes what it is given, and keeps nothing.
-type stub struct {
+// echoInbox is one that pushes what it is given, and keeps nothing.
+type echoInbox struct {
 	streams
 	pub *Publisher
 }
 
-func (s stub) Post(ctx context.Context, n inbox.Notification) (inbox.Notification, bool, error) {
+func (s echoInbox) Post(ctx context.Context, n inbox.Notification) (inbox.Notification, bool, error) {
 	return n, false, s.pub.Publish(ctx, []inbox.Notification{n})
 }
 
