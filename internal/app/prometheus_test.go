@@ -123,16 +123,19 @@ func TestPrometheus(t *testing.T) {
 		}
 	}
 
-	var page map[string]struct {
-		Data struct {
-			Result []struct{ Metric map[string]string }
-		}
-	}
-	get(t, second.Addr(), "/admin/queues/api/metrics?duration=300&queues=email,default", &page)
+	// A rate is a chart only when it has been scraped twice, and a chart's last
+	// point may lie some seconds back: so it is asked until it is there.
 	for _, chart := range []string{"queue_size", "queue_latency_seconds", "queue_memory_usage_approx_bytes", "tasks_processed_per_second", "pending_tasks_by_queue"} {
-		if got := page[chart].Data.Result; len(got) != 2 || got[0].Metric["queue"] == "" {
-			t.Errorf("the chart %s has %v", chart, got)
-		}
+		testkit.WaitFor(t, time.Minute, "the chart "+chart, func() bool {
+			var page map[string]struct {
+				Data struct {
+					Result []struct{ Metric map[string]string }
+				}
+			}
+			get(t, second.Addr(), "/admin/queues/api/metrics?duration=300&queues=email,default", &page)
+			got := page[chart].Data.Result
+			return len(got) == 2 && got[0].Metric["queue"] != ""
+		})
 	}
 }
 
