@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/buildinfo"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -63,7 +62,8 @@ func programs(t *testing.T) string {
 	return filepath.Join(image.dir, "out", "bin")
 }
 
-// build runs the Dockerfile's go build on what .dockerignore lets through.
+// build runs what the Dockerfile runs to build the programs and the browser's
+// clients, on what .dockerignore lets through.
 func build() (string, error) {
 	dir, err := os.MkdirTemp("", "postrider-image")
 	if err != nil {
@@ -76,19 +76,23 @@ func build() (string, error) {
 	if err != nil {
 		return dir, err
 	}
+	built := 0
 	for _, i := range file {
-		if i.word != "RUN" || !strings.Contains(i.args, "go build") {
+		if i.word != "RUN" || !strings.Contains(i.args, "go build") && !strings.Contains(i.args, "make") {
 			continue
 		}
 		script := regexp.MustCompile(`--mount=\S+ `).ReplaceAllString(i.args, "")
 		cmd := exec.Command("sh", "-ec", strings.ReplaceAll(script, "/out/", dir+"/out/"))
 		cmd.Dir = filepath.Join(dir, "src")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("building the image's programs: %w\n%s", err, out)
+			return dir, fmt.Errorf("%s: %w\n%s", script, err, out)
 		}
-		return dir, nil
+		built++
 	}
-	return dir, errors.New("the Dockerfile builds nothing")
+	if built != 2 {
+		return dir, fmt.Errorf("the Dockerfile builds %d things, not the programs and the clients", built)
+	}
+	return dir, nil
 }
 
 // copyContext copies what .dockerignore lets through. It knows the file's one
@@ -180,7 +184,7 @@ func TestDockerfile(t *testing.T) {
 		t.Errorf("ENV %s", last("ENV"))
 	}
 	for _, i := range file {
-		if i.word == "FROM" && i.args != "scratch" && !regexp.MustCompile(`golang:\d+\.\d+\.\d+-\w+ AS build$`).MatchString(i.args) {
+		if i.word == "FROM" && i.args != "scratch" && !regexp.MustCompile(`(golang|node):\d+\.\d+\.\d+-\w+ AS \w+$`).MatchString(i.args) {
 			t.Errorf("FROM %s is not pinned to a version", i.args)
 		}
 		if i.word == "ADD" {

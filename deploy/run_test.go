@@ -65,6 +65,8 @@ func (h *host) start(name string) (p *testkit.Program, env []string) {
 				h.t.Fatal(err)
 			}
 			e = "POSTRIDER_HTTP_ADDR=:" + port // on all addresses, as in a container
+		case "POSTRIDER_WEB_DIR":
+			e = "POSTRIDER_WEB_DIR=" + filepath.Join(image.dir, "src", "web") // which is copied there
 		}
 		env = append(env, e)
 	}
@@ -107,6 +109,13 @@ func TestComposeRuns(t *testing.T) {
 		testkit.WaitFor(t, patience, name+" to be healthy", func() bool { return h.healthy(env) })
 		if name == "api" {
 			addr = load(t, name, env).HTTP.Addr
+		}
+	}
+	for _, path := range []string{"/socket.io/socket.io.js", "/clients/js/index.js"} {
+		if res, err := http.Get("http://127.0.0.1" + addr + path); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("GET %s: %v, %v", path, res, err)
+		} else {
+			res.Body.Close()
 		}
 	}
 	post(t, addr, read(t, filepath.Join(h.secrets, "api_keys")))

@@ -20,8 +20,8 @@ const liveSecret = "a secret of thirty-two bytes, or more"
 // liveClient is the official client in Node, which says what it hears.
 type liveClient struct {
 	t      *testing.T
-	in     io.Writer // what it is told
-	events chan liveEvent
+	in     io.Writer      // what it is told
+	events chan liveEvent // closed when Node has ended
 	passed []liveEvent
 }
 
@@ -71,6 +71,7 @@ func startNode(t *testing.T, script string, args ...string) *liveClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd.Stderr = t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting Node, which `make test-deps` installs: %v", err)
 	}
@@ -78,6 +79,7 @@ func startNode(t *testing.T, script string, args ...string) *liveClient {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
+		defer close(c.events)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
@@ -109,7 +111,10 @@ func (c *liveClient) want(event, text string) json.RawMessage {
 	timeout := time.After(time.Minute)
 	for {
 		select {
-		case e := <-c.events:
+		case e, open := <-c.events:
+			if !open {
+				c.t.Fatalf("Node ended without %q; above is what it said (without its packages, run `make test-deps`)", event)
+			}
 			if is(e) {
 				return e.Arg
 			}
