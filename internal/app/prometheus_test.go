@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/postrider/postrider/internal/testkit"
+	"github.com/postrider/postrider/internal/testkit/browser"
 )
 
 // startPrometheus runs a Prometheus that scrapes the processes each second, and
@@ -136,6 +138,12 @@ func TestPrometheus(t *testing.T) {
 			got := page[chart].Data.Result
 			return len(got) == 2 && got[0].Metric["queue"] != ""
 		})
+	}
+	tab := browser.Open(t)
+	tab.Do(chromedp.Navigate("http://"+second.Addr()+"/admin/queues/q/metrics"), chromedp.EmulateViewport(1280, 1000), chromedp.WaitVisible(chromedp.CSS("path.recharts-line-curve, path.recharts-area-curve")))
+	tab.Shot("asynqmon")
+	if drawn := browser.Ask(tab, chromedp.Evaluate[int](`document.querySelectorAll("svg.recharts-surface").length`)); drawn < 5 {
+		t.Errorf("asynqmon's page has %d charts", drawn)
 	}
 }
 
