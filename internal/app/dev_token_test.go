@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,10 +39,13 @@ func ask(t *testing.T, a *App, path string, headers ...string) (status int, toke
 func TestDevToken(t *testing.T) {
 	data := t.TempDir()
 	a := boot(t, Dev, "POSTRIDER_DATA_DIR="+data, "POSTRIDER_CORS_ORIGINS=http://localhost:5173,*")
-	const path = "/dev/token?user=ann&room=lobby&room=red"
+	const path = "/dev/token?user=ann&room=lobby&room=red&scope=notify"
 	status, token := ask(t, a, path)
 	if status != http.StatusOK || token == "" {
 		t.Fatalf("it is answered %d", status)
+	}
+	if who, err := a.tokens.Verify(t.Context(), token); err != nil || !slices.Equal(who.Scopes, []string{"notify"}) {
+		t.Errorf("the token is %+v's, %v", who, err)
 	}
 	inbox := func(a *App, user string) int {
 		status, _ := ask(t, a, "/api/notifications/"+user+"?room=lobby&room=red", "Authorization", "Bearer "+token)

@@ -17,13 +17,14 @@ import (
 // as long.
 const MaxTokenLife = 30 * 24 * time.Hour
 
-// Sign makes a user's token as the settings want it, good from now for that
-// long, up to MaxTokenLife: for people who try things out. What an application's
-// users bring is made by the application. The error says what of the user, the
-// rooms or the time cannot be, or that there is no secret to sign with.
-func (c Config) Sign(user string, rooms []string, life time.Duration) (string, Identity, error) {
+// Sign makes the token of a user (ID, Rooms and Scopes of who) as the settings
+// want it, good from now for that long, up to MaxTokenLife: for people who try
+// things out. What an application's users bring is made by the application. The
+// error says what of the user, the rooms, the scopes or the time cannot be, or
+// that there is no secret to sign with.
+func (c Config) Sign(who Identity, life time.Duration) (string, Identity, error) {
 	now := time.Now().Truncate(time.Second) // which is all that a token tells
-	who := Identity{ID: user, Rooms: rooms, Issued: now, Expires: now.Add(life).Truncate(time.Second), TokenID: rand.Text()}
+	who.Issued, who.Expires, who.TokenID = now, now.Add(life).Truncate(time.Second), rand.Text()
 	if err := c.checkSigned(who, life); err != nil {
 		return "", Identity{}, err
 	}
@@ -37,15 +38,18 @@ func (c Config) Sign(user string, rooms []string, life time.Duration) (string, I
 			claims[name] = value
 		}
 	}
-	if len(rooms) > 0 {
-		claims["rooms"] = rooms
+	if len(who.Rooms) > 0 {
+		claims["rooms"] = who.Rooms
+	}
+	if len(who.Scopes) > 0 {
+		claims["scope"] = strings.Join(who.Scopes, " ") // RFC 8693 section 4.2
 	}
 	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		return "", Identity{}, fmt.Errorf("signing a token: %w", err)
 	}
 	if len(token) > maxToken {
-		return "", Identity{}, fmt.Errorf("the rooms' names are too long together: a token may have %d bytes", maxToken)
+		return "", Identity{}, fmt.Errorf("the names of rooms and scopes are too long together: a token may have %d bytes", maxToken)
 	}
 	return token, who, nil
 }
@@ -64,6 +68,11 @@ func (c Config) checkSigned(who Identity, life time.Duration) error {
 	for _, room := range who.Rooms {
 		if !nameFits(room) {
 			return fmt.Errorf("a room's name has 1 to %d bytes without control characters", maxUserID)
+		}
+	}
+	for _, scope := range who.Scopes {
+		if !nameFits(scope) || strings.ContainsRune(scope, ' ') {
+			return fmt.Errorf("a scope is a word of 1 to %d bytes", maxUserID)
 		}
 	}
 	return nil

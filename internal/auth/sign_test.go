@@ -18,7 +18,11 @@ func TestSignedTokenIsTaken(t *testing.T) {
 		"strict": {JWTSecret: jwtSecret, JWTUserClaim: "user_id", JWTIssuer: "shop", JWTAudience: "live"},
 	} {
 		for _, rooms := range [][]string{nil, {"lobby", "Ünï/1"}} {
-			token, who, err := cfg.Sign("ann", rooms, time.Hour)
+			var scopes []string
+			if rooms != nil {
+				scopes = []string{"notify", "broadcast"}
+			}
+			token, who, err := cfg.Sign(auth.Identity{ID: "ann", Rooms: rooms, Scopes: scopes}, time.Hour)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -40,6 +44,9 @@ func TestSignedTokenIsTaken(t *testing.T) {
 func TestSignRefuses(t *testing.T) {
 	cfg := auth.Config{JWTSecret: jwtSecret, JWTUserClaim: "sub"}
 	long := strings.Repeat("x", 128)
+	if _, _, err := cfg.Sign(auth.Identity{ID: "ann", Scopes: []string{"notify broadcast"}}, time.Hour); err == nil {
+		t.Error("one scope became two")
+	}
 	for name, c := range map[string]struct {
 		cfg   auth.Config
 		user  string
@@ -57,7 +64,7 @@ func TestSignRefuses(t *testing.T) {
 		"no time":       {cfg, "ann", nil, 0},
 		"for ever":      {cfg, "ann", nil, auth.MaxTokenLife + time.Second},
 	} {
-		if token, _, err := c.cfg.Sign(c.user, c.rooms, c.life); err == nil || token != "" {
+		if token, _, err := c.cfg.Sign(auth.Identity{ID: c.user, Rooms: c.rooms}, c.life); err == nil || token != "" {
 			t.Errorf("%s: %q, %v", name, token, err)
 		}
 	}

@@ -19,8 +19,8 @@ type devToken struct {
 	Expires time.Time `json:"expires"`
 }
 
-// DevToken answers GET ?user=ann&room=lobby&room=… with a token of that user and
-// those rooms, signed by the settings. It asks nobody who they are, and so is
+// DevToken answers GET ?user=ann&room=lobby&room=…&scope=notify with a token of
+// that user, those rooms and those scopes, signed by the settings. It asks nobody who they are, and so is
 // for a development process on loopback alone. mayAsk decides about the page
 // that a request comes from: any site that a developer visits can send one.
 func DevToken(settings auth.Config, publicURL string, mayAsk func(*http.Request) bool) http.Handler {
@@ -39,7 +39,7 @@ func DevToken(settings auth.Config, publicURL string, mayAsk func(*http.Request)
 			return
 		}
 		q := r.URL.Query()
-		token, who, err := settings.Sign(q.Get("user"), q["room"], devTokenLife)
+		token, who, err := settings.Sign(auth.Identity{ID: q.Get("user"), Rooms: q["room"], Scopes: q["scope"]}, devTokenLife)
 		if err != nil {
 			newProblem(http.StatusUnprocessableEntity, job.CodeInvalid, err.Error()).write(w, r)
 			return

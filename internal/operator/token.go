@@ -9,10 +9,11 @@ import (
 )
 
 type newToken struct {
-	User string        `required:"" help:"The user's id, such as ann."`
-	Room []string      `sep:"none" help:"A room that the user may enter; once for each."`
-	For  time.Duration `default:"1h" help:"How long it is good, up to 720h."`
-	JSON bool          `name:"json" help:"Print JSON."`
+	User  string        `required:"" help:"The user's id, such as ann."`
+	Room  []string      `sep:"none" help:"A room that the user may enter; once for each."`
+	Scope []string      `help:"What the user may do beyond (notify, broadcast); once for each."`
+	For   time.Duration `default:"1h" help:"How long it is good, up to 720h."`
+	JSON  bool          `name:"json" help:"Print JSON."`
 }
 
 func (n newToken) Run(c *call) error {
@@ -26,7 +27,7 @@ func (n newToken) Run(c *call) error {
 	if settings.JWTSecret == "" {
 		return usagef("POSTRIDER_JWT_SECRET is not set; of a postrider dev that runs without it, GET /dev/token?user=… gives a token")
 	}
-	token, who, err := settings.Sign(n.User, n.Room, n.For)
+	token, who, err := settings.Sign(auth.Identity{ID: n.User, Rooms: n.Room, Scopes: n.Scope}, n.For)
 	if err != nil {
 		return usageError{err}
 	}
