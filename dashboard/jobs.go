@@ -2,9 +2,11 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
@@ -25,57 +27,69 @@ var listStates = []string{
 }
 
 type jobsView struct {
-	Query, State string
-	States       []string
-	Jobs         jobList
-	Older        job.ID // cursor of the page after this one, or empty
+	jobSearch
+	States  []string
+	Codes   []job.Code
+	Queues  []string
+	Jobs    jobList
+	Problem string // why there are none
+	older   job.ID
 }
 
-// jobsPage lists jobs, newest first: all, those of a recipient, of a state. An
-// id leads to its job at once.
+// Older is the address of the page after this one, or empty.
+func (v jobsView) Older() string {
+	if v.older == "" {
+		return ""
+	}
+	return v.link(jobsRoot, "before", string(v.older))
+}
+
+// endCodes are what a job's last outcome can be of.
+var endCodes = []job.Code{
+	job.CodeTemporary, job.CodePermanent, job.CodeSuppressed, job.CodeExpired, job.CodeCancelled, job.CodeAmbiguous, job.CodeInternal,
+}
+
+// searchLimit bounds what a search may take of the database.
+const searchLimit = 10 * time.Second
+
+// jobsPage lists jobs, newest first, by what its address asks for. An id leads
+// to its job at once.
 func (d *Dashboard) jobsPage(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	v := jobsView{Query: strings.TrimSpace(query.Get("q")), State: query.Get("state"), States: listStates}
-	if id, err := job.ParseID(v.Query); err == nil {
+	s, err := readJobSearch(r.URL.Query())
+	if id, notOne := job.ParseID(s.Given("recipient")); notOne == nil {
 		http.Redirect(w, r, jobPath(id), http.StatusSeeOther)
 		return
 	}
-	f := job.Filter{Status: v.State, Recipient: normalise(v.Query), Limit: jobsPerPage + 1}
-	if before := query.Get("before"); before != "" {
-		id, err := job.ParseID(before)
-		if err != nil {
-			d.refuse(w, r, err)
-			return
-		}
-		f.Before = id
+	ctx, cancel := context.WithTimeout(r.Context(), searchLimit)
+	defer cancel()
+	v := jobsView{jobSearch: s, States: listStates, Codes: endCodes, Queues: d.Queues}
+	if err == nil {
+		err = d.search(ctx, &v)
 	}
-	now, err := d.Jobs.Now(r.Context())
+	status := http.StatusOK
 	if err != nil {
-		d.refuse(w, r, err)
-		return
+		status, v.Problem = d.told(r, s.tooSlow(err))
 	}
-	v.Jobs = d.list(r.Context(), now, f)
-	if v.Jobs.Err != nil {
-		d.refuse(w, r, v.Jobs.Err)
-		return
+	d.render(w, r, status, "jobs.html", "Jobs", v)
+}
+
+// search fills in the page's jobs.
+func (d *Dashboard) search(ctx context.Context, v *jobsView) error {
+	now, err := d.Jobs.Now(ctx)
+	if err != nil {
+		return err
 	}
+	f := v.Filter
+	f.Limit = jobsPerPage + 1
+	v.Jobs = d.list(ctx, now, f)
 	if len(v.Jobs.Rows) > jobsPerPage { // one was asked for beyond the page
 		v.Jobs.Rows = v.Jobs.Rows[:jobsPerPage]
-		v.Older = v.Jobs.Rows[jobsPerPage-1].ID
+		v.older = v.Jobs.Rows[jobsPerPage-1].ID
 	}
-	d.render(w, r, http.StatusOK, "jobs.html", "Jobs", v)
+	return v.Jobs.Err
 }
 
-// normalise is a recipient as jobs keep it: mail addresses in lower case,
-// streams as they are.
-func normalise(recipient string) string {
-	if strings.HasPrefix(recipient, "user:") || strings.HasPrefix(recipient, "room:") {
-		return recipient
-	}
-	return strings.ToLower(recipient)
-}
-
-func jobPath(id job.ID) string { return root + "/jobs/" + string(id) }
+func jobPath(id job.ID) string { return jobsRoot + "/" + string(id) }
 
 type jobView struct {
 	job.Job

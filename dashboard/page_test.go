@@ -168,11 +168,18 @@ func TestJobsAreFound(t *testing.T) {
 		t.Errorf("sent to %s", at)
 	}
 	c.get("/admin/jobs?q=User@Example.COM").want(t, http.StatusOK, string(mine.ID), "user@example.com").lacks(t, string(other.ID))
-	c.get("/admin/jobs?q=nobody@example.com").want(t, http.StatusOK, "No job for nobody@example.com")
+	c.get("/admin/jobs?q=nobody@example.com").want(t, http.StatusOK, "There is no job for nobody@example.com.")
 	c.get("/admin/jobs?state=scheduled").want(t, http.StatusOK, string(mine.ID), string(other.ID))
-	c.get("/admin/jobs?state=done").want(t, http.StatusOK, "No job is done")
+	c.get("/admin/jobs?state=done").want(t, http.StatusOK, "There is no job in the state done.")
 	c.get("/admin/jobs?state=odd").want(t, http.StatusUnprocessableEntity, "state")
-	c.get("/admin/jobs?before=odd").want(t, http.StatusNotFound)
+	c.get("/admin/jobs?before=odd").want(t, http.StatusUnprocessableEntity, "before")
+	c.get("/admin/jobs?since=yesterday").want(t, http.StatusUnprocessableEntity, "since must be a time")
+	c.get("/admin/jobs?recipient=user@example.com&type=email:send&queue=email&since=2020-01-01&until=2100-01-01T00:00").
+		want(t, http.StatusOK, string(mine.ID), `value="email:send"`, `value="2020-01-01T00:00"`, "<option selected>email</option>").lacks(t, string(other.ID))
+	c.get("/admin/jobs?schedule=nightly&category=news&until=2020-01-01").
+		want(t, http.StatusOK, "There is no job of the category news, of the schedule nightly, accepted before 2020-01-01.")
+	c.get("/admin/jobs?state=scheduled&type=email:send").want(t, http.StatusOK, `href="/admin/jobs?state=failed&amp;type=email%3Asend"`, string(mine.ID))
+	bob.get("/admin/jobs?recipient=nobody@example.com").want(t, http.StatusOK, "There is no job for n***@example.com")
 	bob.get("/admin/jobs?q=user@example.com").want(t, http.StatusOK, string(mine.ID), "u***@example.com")
 	c.get("/admin/jobs/"+string(job.NewID())).want(t, http.StatusNotFound, "no job has the id")
 	c.get("/admin/jobs/odd").want(t, http.StatusNotFound, "no job has the id")

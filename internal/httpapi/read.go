@@ -87,7 +87,12 @@ type listInput struct {
 	Queue     string    `query:"queue" example:"email"`
 	Recipient string    `query:"recipient" example:"user@example.com" doc:"a mail address, or the stream of a notification: user:42, room:lobby, everyone"`
 	BatchID   string    `query:"batch_id" doc:"of a request with several jobs"`
+	Category  string    `query:"category" example:"news" doc:"of its mail"`
+	Template  string    `query:"template" example:"welcome" doc:"that its mail is rendered from"`
+	Schedule  string    `query:"schedule" doc:"the name of the schedule that made it"`
+	Code      string    `query:"code" enum:"temporary,permanent,suppressed,expired,cancelled,ambiguous,internal" doc:"of what class its last outcome was"`
 	Since     time.Time `query:"since" doc:"accepted then or later"`
+	Until     time.Time `query:"until" doc:"accepted before that"`
 	Limit     int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	Cursor    string    `query:"cursor" doc:"next_cursor of the page before"`
 }
@@ -127,7 +132,8 @@ func (a *api) listJobs(ctx context.Context, in *listInput) (*listAnswer, error) 
 func (in *listInput) filter() (job.Filter, error) {
 	f := job.Filter{
 		Status: in.State, Type: in.Type, Queue: in.Queue, Recipient: searched(in.Recipient),
-		Since: in.Since, Limit: in.Limit + 1,
+		Category: in.Category, Template: in.Template, Schedule: in.Schedule, Code: job.Code(in.Code),
+		Since: in.Since, Until: in.Until, Limit: in.Limit + 1,
 	}
 	var bad tasks.Invalid
 	var err error

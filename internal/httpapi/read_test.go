@@ -125,6 +125,11 @@ func TestListFilters(t *testing.T) {
 	for query, want := range map[string][]string{
 		"":                                 {note, later, mail},
 		"?state=done":                      {mail},
+		"?template=welcome":                {},
+		"?category=news":                   {},
+		"?schedule=nightly":                {},
+		"?code=permanent":                  {},
+		"?until=" + since:                  {mail},
 		"?state=scheduled":                 {later},
 		"?state=queued":                    {note},
 		"?state=waiting":                   {note, later},

@@ -113,7 +113,8 @@ func (f Filter) check() (bad tasks.Invalid) {
 	if f.Status != "" && !slices.Contains(statuses, f.Status) {
 		bad.Add("state", fmt.Sprintf("must be one of %v", statuses))
 	}
-	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient, "code": string(f.Code)} {
+	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient, "code": string(f.Code),
+		"template": f.Template, "category": f.Category, "schedule": f.Schedule} {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // what PostgreSQL refuses
 			bad.Add(field, "must be UTF-8 without NUL")
 		}

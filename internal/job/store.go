@@ -210,9 +210,13 @@ type Filter struct {
 	Queue     string
 	Recipient string
 	Batch     ID
+	Template  string    // that its mail is rendered from
+	Category  string    // of its mail
+	Schedule  string    // that made it
 	Since     time.Time // accepted then or later
 	Until     time.Time // accepted before that
 	Code      Code      // of the last outcome
+	Unchanged time.Time // has been as it is since before then
 	Before    ID        // cursor: ids below this one
 	Limit     int       // 1 to 1,000
 }

@@ -215,6 +215,29 @@ func TestSearchesGoByIndexes(t *testing.T) {
 				t.Errorf("%s is searched without %s:\n%s", name, c.want, plan)
 			}
 		}
+		for name, c := range map[string]struct {
+			f    job.Filter
+			want string
+		}{
+			"jobs that failed":                {job.Filter{Status: "failed"}, "jobs_troubled"},
+			"jobs for somebody":               {job.Filter{Recipient: "user17@example.com"}, "jobs_recipient"},
+			"jobs for somebody of a category": {job.Filter{Recipient: "user17@example.com", Category: "c17"}, "jobs_recipient"},
+			"jobs of a category":              {job.Filter{Category: "c17"}, "mails_category"},
+			"jobs of a template":              {job.Filter{Template: "t17"}, "mails_template"},
+			"failed jobs of a template":       {job.Filter{Template: "t17", Status: "failed"}, "mails"},
+			"jobs of a schedule":              {job.Filter{Schedule: "nightly"}, "jobs_schedule"},
+			"jobs of a schedule that failed":  {job.Filter{Schedule: "nightly", Status: "failed"}, "jobs_"},
+			"jobs of a day":                   {job.Filter{Since: someday.Since, Until: someday.Until, Type: "email:send"}, "jobs"},
+		} {
+			c.f.Limit = 50
+			plan, err := m.ExplainList(t.Context(), c.f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(plan, c.want) || strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "SCAN jobs\n") || strings.Contains(plan, "SCAN mails\n") {
+				t.Errorf("%s are listed without %s:\n%s", name, c.want, plan)
+			}
+		}
 	})
 }
 

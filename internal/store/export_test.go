@@ -28,6 +28,15 @@ func (s *Store) ExplainSearch(ctx context.Context, q delivery.Query) (string, er
 	return s.explain(ctx, nil, text, args...)
 }
 
+// ExplainList is the plan of List.
+func (s *Store) ExplainList(ctx context.Context, f job.Filter) (string, error) {
+	text, args, err := listText(f)
+	if err != nil {
+		return "", err
+	}
+	return s.explain(ctx, nil, text, args...)
+}
+
 // ExplainState is the plan of inbox.Store.State's counts.
 func (s *Store) ExplainState(ctx context.Context, v inbox.Viewer) (string, error) {
 	return s.explain(ctx, streamsOf(v), stateText)

@@ -46,24 +46,27 @@ var readScenarios = []scenario{
 		bulk := func(n *job.New) { n.Type, n.Queue, n.Recipient = "email:send", "bulk", "bob@example.org" }
 		queued := s.accept(mail)
 		scheduled := s.accept(bulk, func(n *job.New) { n.Delay = time.Hour })
-		retrying := s.finish(temporary(time.Hour), mail)
+		welcome := func(n *job.New) { n.About.Template = "welcome" }
+		news := func(n *job.New) { n.About.Category = "news" }
+		retrying := s.finish(temporary(time.Hour), mail, welcome)
 		returned := s.finish(job.Outcome{Kind: job.OutcomeGivenBack})
-		done, failed := s.finish(done()), s.finish(job.PermanentFailure("550 no"), bulk)
+		done, failed := s.finish(done()), s.finish(job.PermanentFailure("550 no"), bulk, news)
 		running := s.accept()
 		s.claim(running)
 		s.clock.Advance(time.Minute)
+		timed := s.accept(welcome, news, func(n *job.New) { n.AcceptedBy = "schedule:nightly" })
 		pair := s.acceptBatch(2)
 		pairID := s.find(pair[0]).Batch
 
-		all := []job.ID{queued, scheduled, retrying, returned, done, failed, running, pair[0], pair[1]}
+		all := []job.ID{queued, scheduled, retrying, returned, done, failed, running, timed, pair[0], pair[1]}
 		for _, c := range []struct {
 			name   string
 			filter job.Filter
 			want   []job.ID
 		}{
 			{"all", job.Filter{}, all},
-			{"waiting", job.Filter{Status: "waiting"}, []job.ID{queued, scheduled, retrying, returned, pair[0], pair[1]}},
-			{"queued", job.Filter{Status: "queued"}, []job.ID{queued, returned, pair[0], pair[1]}},
+			{"waiting", job.Filter{Status: "waiting"}, []job.ID{queued, scheduled, retrying, returned, timed, pair[0], pair[1]}},
+			{"queued", job.Filter{Status: "queued"}, []job.ID{queued, returned, timed, pair[0], pair[1]}},
 			{"scheduled", job.Filter{Status: "scheduled"}, []job.ID{scheduled}},
 			{"retrying", job.Filter{Status: "retrying"}, []job.ID{retrying}},
 			{"running", job.Filter{Status: "running"}, []job.ID{running}},
@@ -75,9 +78,19 @@ var readScenarios = []scenario{
 			{"recipient", job.Filter{Recipient: "ann@example.org"}, []job.ID{queued, retrying}},
 			{"batch", job.Filter{Batch: pairID}, pair},
 			{"since the start", job.Filter{Since: start.Add(-slack)}, all},
-			{"since", job.Filter{Since: start.Add(30 * time.Second)}, pair},
+			{"since", job.Filter{Since: start.Add(30 * time.Second)}, []job.ID{timed, pair[0], pair[1]}},
 			{"until", job.Filter{Until: start.Add(30 * time.Second)}, []job.ID{queued, scheduled, retrying, returned, done, failed, running}},
 			{"code", job.Filter{Code: job.CodePermanent}, []job.ID{failed}},
+			{"template", job.Filter{Template: "welcome"}, []job.ID{retrying, timed}},
+			{"category", job.Filter{Category: "news"}, []job.ID{failed, timed}},
+			{"template and category", job.Filter{Template: "welcome", Category: "news"}, []job.ID{timed}},
+			{"category and status", job.Filter{Category: "news", Status: "failed"}, []job.ID{failed}},
+			{"category and recipient", job.Filter{Category: "news", Recipient: "bob@example.org"}, []job.ID{failed}},
+			{"category, a page", job.Filter{Category: "news", Before: timed, Since: start.Add(-slack), Until: start.Add(time.Hour)}, []job.ID{failed}},
+			{"schedule", job.Filter{Schedule: "nightly"}, []job.ID{timed}},
+			{"schedule and status", job.Filter{Schedule: "nightly", Status: "cancelled"}, nil},
+			{"unchanged", job.Filter{Unchanged: start.Add(30 * time.Second), Status: "failed"}, []job.ID{failed}},
+			{"changed since", job.Filter{Unchanged: start}, nil},
 			{"before", job.Filter{Before: retrying}, []job.ID{queued, scheduled}},
 			{"type and status", job.Filter{Type: "email:send", Status: "failed"}, []job.ID{failed}},
 			{"all of them", job.Filter{
@@ -150,6 +163,7 @@ var readScenarios = []scenario{
 		for _, word := range []string{"'", `"; --`, "%", "_", "ü世", "\x00", "\xff"} {
 			for name, f := range map[string]job.Filter{
 				"type": {Type: word}, "queue": {Queue: word}, "recipient": {Recipient: word}, "batch": {Batch: job.ID(word)},
+				"template": {Template: word}, "category": {Category: word}, "schedule": {Schedule: word},
 			} {
 				f.Limit = 10
 				got, err := s.store.List(s.ctx, f)

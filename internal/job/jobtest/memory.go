@@ -13,6 +13,7 @@ import (
 
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
+	"github.com/postrider/postrider/tasks"
 )
 
 // Memory is a job.Store in maps under one lock, made of the domain's pure
@@ -23,6 +24,7 @@ type Memory struct {
 
 	mu      sync.Mutex
 	jobs    map[job.ID]*job.Job
+	about   map[job.ID]tasks.Description
 	events  map[job.ID][]job.Event
 	lastSeq int64
 	keys    map[ownedKey]keyRow
@@ -55,6 +57,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		Clock:   NewClock(),
 		jobs:    map[job.ID]*job.Job{},
+		about:   map[job.ID]tasks.Description{},
 		events:  map[job.ID][]job.Event{},
 		keys:    map[ownedKey]keyRow{},
 		leases:  map[string]leaseRow{},
@@ -146,6 +149,7 @@ func (m *Memory) Accept(ctx context.Context, r job.Request) (job.Receipt, error)
 		if n.State == job.Suppressed {
 			j.State, j.Code, j.FinishedAt = job.Suppressed, job.CodeSuppressed, now
 		}
+		m.about[n.ID] = n.About
 		m.write(j, []job.Event{{
 			Job: n.ID, At: now, Kind: job.EventAccepted, State: j.State, Actor: n.AcceptedBy, Code: j.Code, Message: n.Message,
 		}})

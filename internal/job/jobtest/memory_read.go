@@ -78,6 +78,10 @@ func (m *Memory) chosen(f job.Filter, now time.Time) []*job.Job {
 			!j.CreatedAt.Before(f.Since) &&
 			(f.Until.IsZero() || j.CreatedAt.Before(f.Until)) &&
 			(f.Code == "" || f.Code == j.Code) &&
+			(f.Template == "" || f.Template == m.about[j.ID].Template) &&
+			(f.Category == "" || f.Category == m.about[j.ID].Category) &&
+			(f.Schedule == "" || j.AcceptedBy == "schedule:"+f.Schedule) &&
+			(f.Unchanged.IsZero() || j.UpdatedAt.Before(f.Unchanged)) &&
 			(f.Before == "" || j.ID < f.Before)
 	})
 }
