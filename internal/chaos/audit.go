@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ func (h *harness) audit(unsettled []string) Report {
 	h.auditJobs(&r, record, unsettled)
 	h.auditMails(&r)
 	h.auditRuns(&r)
+	h.auditDismissed(&r)
 	r.Slots, r.SlotsMissed, r.SlotsDoubled = h.slots()
 	for _, m := range h.marks {
 		took, _ := h.recovery(m)
@@ -135,6 +137,32 @@ func (h *harness) auditRuns(r *Report) {
 	for _, id := range union(union(again, afterwards), union(overlaps, byMail)) {
 		h.tell("job %s ran again after its outcome, or twice at once:%s", id, h.history(id))
 	}
+}
+
+// auditDismissed looks for runs that workers which were told to end did not end
+// in good order: with an outcome, or given back and not charged. What the mail
+// server refused is its own doing.
+func (h *harness) auditDismissed(r *Report) {
+	h.t.Helper()
+	r.Dismissed = len(h.dismissed)
+	left := h.ids(`SELECT s.job_id FROM job_events s JOIN LATERAL (
+			SELECT kind, state, code, reply_code FROM job_events e WHERE e.job_id = s.job_id AND e.seq > s.seq
+			AND e.kind IN ('started', 'settled', 'died') ORDER BY seq LIMIT 1) AS ending ON true
+		WHERE s.kind = 'started' AND reverse(split_part(reverse(s.worker), '-', 2)) = ANY($1::text[])
+		AND NOT (ending.kind = 'settled' AND (ending.state <> 'waiting' OR ending.code = '' OR ending.reply_code > 0))`,
+		pids(h.dismissed))
+	r.LeftBehind = len(left)
+	for _, id := range left {
+		h.tell("job %s was left by a worker that was told to end:%s", id, h.history(id))
+	}
+}
+
+func pids(of []int) []string {
+	out := make([]string, len(of))
+	for i, pid := range of {
+		out[i] = strconv.Itoa(pid)
+	}
+	return out
 }
 
 // conversations is the mail server's own sight: the jobs of which two attempts

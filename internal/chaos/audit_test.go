@@ -71,6 +71,12 @@ func (r *rig) job(kind, state, want string, events ...string) string {
 	return id
 }
 
+// by makes the process the worker of all of the job's runs.
+func (r *rig) by(id string, pid int) {
+	r.t.Helper()
+	r.exec(`UPDATE job_events SET worker = $2 WHERE job_id = $1`, id, fmt.Sprintf("a-host-%d-abcdef", pid))
+}
+
 // send sends the job's mail.
 func (r *rig) send(id string) error {
 	text := "Message-ID: <" + id + "@localhost>\r\nSubject: x\r\n\r\nx\r\n"
@@ -124,6 +130,19 @@ func TestAudit(t *testing.T) {
 		{"a run died and the next was done", func(r *rig) {
 			r.job("noop", "done", "done", "started:running", "died:waiting", "started:running", "settled:done", "late:done")
 		}, Report{Accepted: 1, Done: 1}},
+		{"a worker that was told to end leaves a run to its lease", func(r *rig) {
+			r.by(r.job("noop", "done", "done", "started:running", "died:waiting", "started:running", "settled:done"), 7)
+			r.dismissed = []int{7}
+		}, Report{Accepted: 1, Done: 1, Dismissed: 1, LeftBehind: 1}},
+		{"a worker that was told to end charges a run for it", func(r *rig) {
+			r.by(r.job("noop", "done", "done", "started:running", "settled:waiting:temporary", "started:running", "settled:done"), 7)
+			r.dismissed = []int{7}
+		}, Report{Accepted: 1, Done: 1, Dismissed: 1, LeftBehind: 1}},
+		{"a worker that was told to end gives a run back, and another dies", func(r *rig) {
+			r.by(r.job("noop", "done", "done", "started:running", "settled:waiting", "started:running", "settled:done"), 7)
+			r.by(r.job("noop", "done", "done", "started:running", "died:waiting", "started:running", "settled:done"), 77)
+			r.dismissed = []int{7}
+		}, Report{Accepted: 2, Done: 2, Dismissed: 1}},
 		{"a notification is missing", func(r *rig) { r.job("notification:send", "done", "done") }, Report{Accepted: 1, Done: 1, Notifications: 1}},
 		{"a stream has a gap", func(r *rig) {
 			id := r.job("notification:send", "done", "done")

@@ -71,6 +71,7 @@ type harness struct {
 	faults    int
 	described int
 	stopped   []interval // while a worker was suspended
+	dismissed []int      // pids of workers that were told to end for good
 	// leaderless is until when it may last that another scheduler takes over
 	// from one that was killed.
 	leaderless time.Time

@@ -34,6 +34,19 @@ func TestChaos(t *testing.T) {
 	)
 }
 
+// TestReplicas has workers come and go under load. The short form takes them
+// away by SIGTERM alone, since a killed one's jobs come back when leases end.
+func TestReplicas(t *testing.T) {
+	s := scene{name: "workers come and go, short", acts: chaos.Replicas(), rate: 40}
+	if os.Getenv("POSTRIDER_TEST_ALL") != "" {
+		s = scene{name: "workers come and go", acts: chaos.Waves(), rate: 60}
+	}
+	s.engine = func(t *testing.T) chaos.Engine {
+		return chaos.Engine{Single: testkit.Redis(t, "maxmemory-policy noeviction")}
+	}
+	run(t, chaos.Build(t), s)
+}
+
 type scene struct {
 	name   string
 	engine func(*testing.T) chaos.Engine

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/internal/testkit"
@@ -237,11 +238,10 @@ func (h *harness) recover() {
 	h.tell("— all faults are over")
 	h.mail.Honest()
 	h.until(func() bool {
-		for _, p := range h.fleet.all() {
-			if !p.Ready() {
-				return false
-			}
-		}
-		return true
+		return len(h.fleet.leaving) == 0 && allReady(h.fleet.all())
 	})
+}
+
+func allReady(all []*process) bool {
+	return !slices.ContainsFunc(all, func(p *process) bool { return !p.Ready() })
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ type fleet struct {
 	apis       []*process
 	workers    []*process
 	schedulers []*process
+	leaving    []*process // workers that were told to end for good, until they have
+	hire       func()     // starts one more worker, and does not wait for it
 }
 
 // process is one of our programs: when it ends it is started again.
@@ -58,19 +61,28 @@ func startFleet(t testing.TB, plan Plan, database, smtp string) *fleet {
 		"POSTRIDER_RATE_LIMIT_ADDR=off", "POSTRIDER_RATE_LIMIT_KEY=off",
 		"POSTRIDER_API_KEYS=chaos:" + secret + ":jobs:write+jobs:read+schedules:write+notifications",
 	}
-	place := func(n, first int, kind, path string) (all []*process) {
+	start := func(n, host int, kind, path string) *process {
+		p := &process{name: fmt.Sprintf("%s %d", kind, n), host: plan.Hosts.app(host)}
+		p.place(t, plan.Engine, common, database, path)
+		p.Start()
+		return p
+	}
+	several := func(n, first int, kind, path string) (all []*process) {
 		for i := range n {
-			p := &process{name: fmt.Sprintf("%s %d", kind, i+1), host: plan.Hosts.app(first + i)}
-			p.place(t, plan.Engine, common, database, path)
-			p.Start()
+			p := start(i+1, first+i, kind, path)
 			p.AwaitReady() // one after another: the first migrates
 			all = append(all, p)
 		}
 		return all
 	}
-	f.apis = place(apiCount, 0, "api", plan.Programs.API)
-	f.schedulers = place(schedulerCount, 1, "scheduler", plan.Programs.Scheduler)
-	f.workers = place(workerCount, 0, "worker", plan.Programs.Worker)
+	f.apis = several(apiCount, 0, "api", plan.Programs.API)
+	f.schedulers = several(schedulerCount, 1, "scheduler", plan.Programs.Scheduler)
+	f.workers = several(workerCount, 0, "worker", plan.Programs.Worker)
+	hired := workerCount
+	f.hire = func() {
+		f.workers = append(f.workers, start(hired+1, hired, "worker", plan.Programs.Worker))
+		hired++
+	}
 	return f
 }
 
@@ -132,10 +144,23 @@ func (f *fleet) all() []*process {
 	return out
 }
 
+// dismiss has a worker not be started again when it ends.
+func (f *fleet) dismiss(p *process) {
+	f.workers = slices.DeleteFunc(f.workers, func(w *process) bool { return w == p })
+}
+
 // supervise starts anew what has ended, a moment later. Only a signal of ours,
-// a SIGTERM and a start that failed may have ended it.
+// a SIGTERM and a start that failed may have ended it. A worker that was told to
+// end for good must do so without an error.
 func (f *fleet) supervise() {
 	f.t.Helper()
+	f.leaving = slices.DeleteFunc(f.leaving, func(p *process) bool {
+		code, ended := p.Exited()
+		if ended && code != 0 {
+			f.t.Errorf("%s was told to end, and ended with %d:\n%s", p.name, code, p.Output())
+		}
+		return ended
+	})
 	for _, p := range f.all() {
 		code, ended := p.Exited()
 		switch {

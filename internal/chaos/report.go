@@ -21,6 +21,8 @@ type Report struct {
 	TwoJobs       int // requests that made a job each time they were repeated
 	RunAgain      int // jobs that ran after their outcome was recorded
 	AtOnce        int // jobs with two attempts at the same time
+	Dismissed     int // workers that were told to end for good
+	LeftBehind    int // runs that these left to their leases, or charged for their own end
 	Notifications int // missing, double, or with a gap in their stream
 	MailsTwice    int // mails beyond the first of their job
 	MailsInWindow int // those of them for which the mail server and SQL show why
@@ -70,6 +72,8 @@ var rows = []row{
 	none("requests that made two jobs", func(r Report) int { return r.TwoJobs }),
 	none("run again after the outcome was recorded", func(r Report) int { return r.RunAgain }),
 	none("two attempts at the same time", func(r Report) int { return r.AtOnce }),
+	tell("workers taken away by SIGTERM", func(r Report) int { return r.Dismissed }),
+	none("runs that these did not finish, nor give back uncharged", func(r Report) int { return r.LeftBehind }),
 	none("notifications missing or double", func(r Report) int { return r.Notifications }),
 	tell("mails sent twice", func(r Report) int { return r.MailsTwice }),
 	{
