@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
@@ -25,9 +29,6 @@ type Schedules interface {
 	List(ctx context.Context) ([]schedule.Entry, error)
 	Runs(ctx context.Context, name string, before int64, limit int) ([]schedule.Run, error)
 }
-
-// shownSlots is how many of a schedule's next slots an answer has.
-const shownSlots = 5
 
 // scheduleView is a schedule as the API shows it.
 type scheduleView struct {
@@ -62,7 +63,7 @@ func showSchedule(ctx context.Context, e schedule.Entry) scheduleView {
 	if who, _ := auth.From(ctx); who.May(auth.SchedulesWrite) {
 		v.Payload = e.Payload
 	}
-	for _, at := range e.NextSlots(shownSlots) {
+	for _, at := range e.NextSlots(schedule.PreviewSlots) {
 		v.NextSlots = append(v.NextSlots, stamp{at})
 	}
 	return v
@@ -89,11 +90,40 @@ func (in *scheduleRequest) change() schedule.Change {
 	}}
 }
 
-type scheduleAnswer struct{ Body scheduleView }
+// scheduleAnswer is a schedule with its version as ETag.
+type scheduleAnswer struct {
+	ETag string `header:"ETag" doc:"names what the schedule is now, for the If-Match of a PUT"`
+	Body scheduleView
+}
+
+func answerSchedule(ctx context.Context, e schedule.Entry) *scheduleAnswer {
+	return &scheduleAnswer{scheduleTag(e), showSchedule(ctx, e)}
+}
 
 type scheduleCreated struct {
 	Location string `header:"Location" doc:"the schedule's path"`
+	ETag     string `header:"ETag" doc:"as of GET /schedules/{name}"`
 	Body     scheduleView
+}
+
+// scheduleTag is the entity tag of a schedule as it is (RFC 9110 section
+// 8.8.3): when people last changed it. What its slots came to is no change.
+func scheduleTag(e schedule.Entry) string {
+	return `"` + strconv.FormatInt(e.UpdatedAt.UnixMilli(), 36) + `"`
+}
+
+// readScheduleTag is the zero time for no tag.
+func readScheduleTag(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	bare, opened := strings.CutPrefix(s, `"`)
+	bare, closed := strings.CutSuffix(bare, `"`)
+	n, err := strconv.ParseInt(bare, 36, 64)
+	if err != nil || !opened || !closed || n < 1 {
+		return time.Time{}, job.Invalid(tasks.Invalid{{Field: "If-Match", Problem: "must be the ETag that the schedule was shown with"}})
+	}
+	return time.UnixMilli(n), nil
 }
 
 // bodyInput is the request of POST /schedules.
@@ -111,12 +141,13 @@ func (a *api) createSchedule(ctx context.Context, in *bodyInput) (*scheduleCreat
 	if err != nil {
 		return nil, err
 	}
-	return &scheduleCreated{"/schedules/" + url.PathEscape(e.Name), showSchedule(ctx, e)}, nil
+	return &scheduleCreated{"/schedules/" + url.PathEscape(e.Name), scheduleTag(e), showSchedule(ctx, e)}, nil
 }
 
 // replaceInput is the request of PUT /schedules/{name}.
 type replaceInput struct {
 	Name    string `path:"name" doc:"the schedule"`
+	Match   string `header:"If-Match" doc:"the ETag that the schedule was shown with: where it has been changed or deleted since, this is a 412 and nothing happens"`
 	RawBody []byte `contentType:"application/json"`
 }
 
@@ -129,12 +160,20 @@ func (a *api) replaceSchedule(ctx context.Context, in *replaceInput) (*scheduleA
 		return nil, job.Invalid(tasks.Invalid{{Field: "name", Problem: "must be the one of the path, or left out"}})
 	}
 	body.Name = in.Name
+	c := body.change()
+	if c.Seen, err = readScheduleTag(in.Match); err != nil {
+		return nil, err
+	}
 	who, _ := auth.From(ctx)
-	e, err := a.schedules.Replace(ctx, body.change(), who.Name)
+	e, err := a.schedules.Replace(ctx, c, who.Name)
+	if errors.Is(err, schedule.ErrChanged) { // RFC 9110 section 13.1.1
+		stale := problemOf(err)
+		return nil, newProblem(http.StatusPreconditionFailed, job.CodeConflict, stale.Detail)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &scheduleAnswer{showSchedule(ctx, e)}, nil
+	return answerSchedule(ctx, e), nil
 }
 
 // nameInput is the request of what needs the schedule's name alone.
@@ -147,7 +186,7 @@ func (a *api) findSchedule(ctx context.Context, in *nameInput) (*scheduleAnswer,
 	if err != nil {
 		return nil, err
 	}
-	return &scheduleAnswer{showSchedule(ctx, e)}, nil
+	return answerSchedule(ctx, e), nil
 }
 
 // onSchedule makes a handler of one of the timetable's commands.
@@ -158,7 +197,7 @@ func onSchedule(a *api, do func(s Schedules, ctx context.Context, name, actor st
 		if err != nil {
 			return nil, err
 		}
-		return &scheduleAnswer{showSchedule(ctx, e)}, nil
+		return answerSchedule(ctx, e), nil
 	}
 }
 
@@ -198,6 +237,7 @@ type runView struct {
 	At      stamp               `json:"at" doc:"when it was seen to"`
 	Outcome schedule.RunOutcome `json:"outcome" enum:"fired,missed,overlap,refused" doc:"fired made a job; the others did not, for the reason given"`
 	JobID   job.ID              `json:"job_id,omitempty"`
+	State   job.State           `json:"job_state,omitempty" enum:"waiting,running,held,done,failed,cancelled,expired,suppressed" doc:"how that job is now; missing where it is gone"`
 	Actor   string              `json:"actor,omitempty" doc:"the API key or user whose hand it was"`
 	Reason  string              `json:"reason,omitempty"`
 }
@@ -233,7 +273,7 @@ func (a *api) listRuns(ctx context.Context, in *runsInput) (*runsAnswer, error) 
 	out.Body.Runs = make([]runView, len(runs))
 	for i, r := range runs {
 		out.Body.Runs[i] = runView{
-			Slot: stamp{r.Slot}, At: stamp{r.At}, Outcome: r.Outcome, JobID: r.JobID, Actor: r.Actor, Reason: r.Reason,
+			Slot: stamp{r.Slot}, At: stamp{r.At}, Outcome: r.Outcome, JobID: r.JobID, State: r.JobState, Actor: r.Actor, Reason: r.Reason,
 		}
 	}
 	return out, nil

@@ -46,8 +46,9 @@ func (a *api) scheduleRoutes() {
 
 	replace := write(huma.Operation{
 		OperationID: "replace-schedule", Method: http.MethodPut, Path: "/schedules/{name}", Summary: "Replace a schedule, or create it",
-		Description: "It takes effect within a second. A schedule of the timetable that is replaced is the API's from then on.",
-	}, bodyErrors)
+		Description: "It takes effect within a second. A schedule of the timetable that is replaced is the API's from then on. " +
+			"Without If-Match the last of two who change it at the same moment wins.",
+	}, append([]int{412}, bodyErrors...))
 	a.withBody(&replace, maxBody)
 	huma.Register(a.huma, replace, handled(a, a.replaceSchedule))
 	a.describeBody(replace, a.scheduleBody.schema, replaceExample)

@@ -95,6 +95,37 @@ func TestScheduleLife(t *testing.T) {
 	}
 }
 
+// Of two who change what they both saw, the later one is told.
+func TestScheduleIfMatch(t *testing.T) {
+	s := serve(t, withTimetable(t))
+	seen := s.post("/schedules", report).want(http.StatusCreated).header.Get("ETag")
+	if again := s.get("/schedules/report").want(http.StatusOK).header.Get("ETag"); again != seen || seen == "" {
+		t.Fatalf("it is created with the tag %q and shown with %q", seen, again)
+	}
+	put := func(cron, tag string) answer {
+		t.Helper()
+		return s.call(http.MethodPut, "/schedules/report", `{"type":"noop","cron":"`+cron+`"}`, "If-Match", tag)
+	}
+	second := put("@hourly", seen).want(http.StatusOK).header.Get("ETag")
+	if second == seen {
+		t.Error("the change has the same tag")
+	}
+	if a := put("@daily", seen).want(http.StatusPreconditionFailed); a.str("code") != "conflict" || !strings.Contains(a.str("detail"), "changed meanwhile") {
+		t.Errorf("the later one is told %s", a.text)
+	}
+	paused := s.post("/schedules/report/pause", "").want(http.StatusOK).header.Get("ETag")
+	put("@daily", second).want(http.StatusPreconditionFailed)
+	put("@daily", paused).want(http.StatusOK)
+	for _, bad := range []string{"*", "x", `"?"`, `W/"1"`, `"-1"`, seen + ", " + second} {
+		if _, named := put("@daily", bad).want(http.StatusUnprocessableEntity).fields()["If-Match"]; !named {
+			t.Errorf("the tag %s is not named", bad)
+		}
+	}
+	s.call(http.MethodDelete, "/schedules/report", "").want(http.StatusNoContent)
+	put("@daily", paused).want(http.StatusPreconditionFailed)
+	s.get("/schedules/report").want(http.StatusNotFound)
+}
+
 func TestScheduleRunByHand(t *testing.T) {
 	s := serve(t, withTimetable(t))
 	s.post("/schedules", report).want(http.StatusCreated)

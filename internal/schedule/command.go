@@ -16,6 +16,22 @@ type Change struct {
 	// Paused is whether it shall be; nil leaves it as it is, or not paused where
 	// it is new.
 	Paused *bool
+	// Seen is the UpdatedAt of the entry that the caller saw: where that is not
+	// what there is any more, Replace errs with ErrChanged. The zero time
+	// replaces whatever there is.
+	Seen time.Time
+}
+
+// ErrChanged is of a Replace that came after another's change; it comes with
+// CodeConflict.
+var ErrChanged = errors.New("the schedule is not the one that was seen")
+
+// errStale is ErrChanged in words for people.
+func errStale(name string, old *Entry) error {
+	if old == nil {
+		return job.Wrap(job.CodeConflict, ErrChanged, "the schedule %q was deleted meanwhile", name)
+	}
+	return job.Wrap(job.CodeConflict, ErrChanged, "the schedule %q was changed meanwhile, at %s UTC", name, old.UpdatedAt.UTC().Format(time.DateTime))
 }
 
 // check brings the definition into its normal form, payload included, and
@@ -69,7 +85,8 @@ func (s *Service) room(ctx context.Context) error {
 }
 
 // Replace makes a schedule what c says, or creates it. It is the API's from
-// then on: see Source. Of callers at the same moment the last one wins.
+// then on: see Source. Of callers at the same moment the last one wins, unless
+// Seen keeps it from that.
 func (s *Service) Replace(ctx context.Context, c Change, actor string) (Entry, error) {
 	if err := s.check(ctx, &c.Definition); err != nil {
 		return Entry{}, err
@@ -84,8 +101,17 @@ func (s *Service) Replace(ctx context.Context, c Change, actor string) (Entry, e
 	case err != nil:
 		return Entry{}, err
 	}
+	var mine *Entry // of a try before, of which nobody knows whether it was committed
 	e, err := s.store.Change(ctx, c.Name, func(old *Entry, now time.Time) (*Entry, error) {
-		return c.apply(old, FromAPI, now)
+		if mine != nil && old != nil && old.UpdatedAt.Equal(mine.UpdatedAt) && old.same(&mine.Definition) {
+			return old, nil
+		}
+		if !c.Seen.IsZero() && (old == nil || !old.UpdatedAt.Equal(c.Seen)) {
+			return nil, errStale(c.Name, old)
+		}
+		var err error
+		mine, err = c.apply(old, FromAPI, now)
+		return mine, err
 	})
 	return s.changed(done, e, actor, err)
 }
@@ -97,7 +123,7 @@ func (c *Change) apply(old *Entry, from Source, now time.Time) (*Entry, error) {
 	if old != nil {
 		e = *old
 	}
-	e.Definition, e.Source, e.UpdatedAt = c.Definition, from, now
+	e.Definition, e.Source, e.UpdatedAt = c.Definition, from, e.changedAt(now)
 	if c.Paused != nil {
 		e.Paused = *c.Paused
 	}
@@ -105,6 +131,15 @@ func (c *Change) apply(old *Entry, from Source, now time.Time) (*Entry, error) {
 		return &e, nil
 	}
 	return &e, e.restart(now)
+}
+
+// changedAt is the UpdatedAt of a change at that time: the next millisecond where
+// the last change was in this one, so that each is told from the others.
+func (e *Entry) changedAt(now time.Time) time.Time {
+	if next := e.UpdatedAt.Add(time.Millisecond); next.After(now) {
+		return next
+	}
+	return now
 }
 
 // restart has the entry begin with the first slot after now.
@@ -144,7 +179,7 @@ func (s *Service) pause(ctx context.Context, name, actor string, paused bool) (E
 			return old, nil
 		}
 		e := *old
-		e.Paused, e.UpdatedAt = paused, now
+		e.Paused, e.UpdatedAt = paused, e.changedAt(now)
 		return &e, e.restart(now)
 	})
 	word := "resumed"
@@ -229,6 +264,9 @@ func (s *Service) Runs(ctx context.Context, name string, before int64, limit int
 	}
 	return s.store.Runs(ctx, name, before, limit)
 }
+
+// Latest returns the last run of each schedule that has one, by name.
+func (s *Service) Latest(ctx context.Context) (map[string]Run, error) { return s.store.Latest(ctx) }
 
 func notFound(name string) error {
 	return job.Errorf(job.CodeNotFound, "there is no schedule %.100q", name)

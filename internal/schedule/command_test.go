@@ -2,6 +2,7 @@ package schedule_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/testkit"
+	"github.com/postrider/postrider/tasks"
 )
 
 func TestCreateIsInNormalForm(t *testing.T) {
@@ -73,6 +75,57 @@ func TestReplaceTakesTurns(t *testing.T) {
 			t.Errorf("it is %+v", e)
 		}
 	}
+}
+
+// fieldsOf is what a tasks.Invalid says, by field.
+func fieldsOf(err error) map[string]string {
+	out := map[string]string{}
+	var bad tasks.Invalid
+	if errors.As(err, &bad) {
+		for _, f := range bad {
+			out[f.Field] = f.Problem
+		}
+	}
+	return out
+}
+
+// TestReplaceWhatWasSeen holds that of two who replace what they saw the later
+// one is told, also when nobody knows whether the first was committed.
+func TestReplaceWhatWasSeen(t *testing.T) {
+	r := newRig(t, lite(t))
+	first := r.create(each("s"))
+	replace := func(seen time.Time, cron string) (schedule.Entry, error) {
+		return r.Replace(t.Context(), each("s", func(c *schedule.Change) { c.Cron, c.Seen = cron, seen }), "ann")
+	}
+	failed := false
+	r.fail(func(point string) error {
+		if point == "committed" && !failed {
+			failed = true
+			return driver.ErrBadConn
+		}
+		return nil
+	})
+	second, err := replace(first.UpdatedAt, "@hourly")
+	r.ok(err)
+	if !failed || second.Cron != "@hourly" || !second.UpdatedAt.After(first.UpdatedAt) {
+		t.Errorf("after a lost answer (%v) it is %+v", failed, second)
+	}
+	_, err = replace(first.UpdatedAt, "@daily")
+	r.wantCode(err, job.CodeConflict)
+	if !errors.Is(err, schedule.ErrChanged) || r.get("s").Cron != "@hourly" {
+		t.Errorf("the later one is told %v, and it is %s", err, r.get("s").Cron)
+	}
+	paused, err := r.Pause(t.Context(), "s", "bob")
+	r.ok(err)
+	_, err = replace(second.UpdatedAt, "@daily")
+	r.wantCode(err, job.CodeConflict)
+	_, err = replace(paused.UpdatedAt, "@daily")
+	r.ok(err)
+	r.ok(r.Delete(t.Context(), "s", "bob"))
+	_, err = replace(paused.UpdatedAt, "@daily")
+	r.wantCode(err, job.CodeConflict)
+	_, err = r.Get(t.Context(), "s")
+	r.wantCode(err, job.CodeNotFound)
 }
 
 func TestRunNow(t *testing.T) {

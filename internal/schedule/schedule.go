@@ -17,13 +17,12 @@ import (
 
 // Bounds of the timetable.
 const (
-	MaxEntries   = 1000 // schedules that the API adds to, and that seeds hold
-	MaxListed    = 2 * MaxEntries
-	MaxMissed    = 100  // jobs made at once of missed slots
-	MaxPage      = 1000 // runs that Runs returns
-	KeepRuns     = 30 * 24 * time.Hour
-	missedUsual  = 10 // MissedLimit where none is given
-	previewSlots = 5
+	MaxEntries  = 1000 // schedules that the API adds to, and that seeds hold
+	MaxListed   = 2 * MaxEntries
+	MaxMissed   = 100  // jobs made at once of missed slots
+	MaxPage     = 1000 // runs that Runs returns
+	KeepRuns    = 30 * 24 * time.Hour
+	missedUsual = 10 // MissedLimit where none is given
 )
 
 // Missed says what becomes of slots at which no scheduler ran.
@@ -85,7 +84,7 @@ type Entry struct {
 	Paused    bool
 	Source    Source
 	CreatedAt time.Time // from which @every counts
-	UpdatedAt time.Time // of the last change by people
+	UpdatedAt time.Time // of the last change by people; rises with each
 	NextAt    time.Time // first slot that was not seen to; zero while paused, or when there is none
 	LastSlot  time.Time // last slot that was seen to
 	LastAt    time.Time // when its last job was made
@@ -113,6 +112,8 @@ type Run struct {
 	JobID   job.ID // of RunFired
 	Actor   string // whose hand it was
 	Reason  string // unless RunFired
+
+	JobState job.State // how JobID's job is now, as it is read; empty where it has gone
 }
 
 // nameForm allows what stands in a URL's path as it is.

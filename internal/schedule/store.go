@@ -39,6 +39,8 @@ type Store interface {
 	// Runs returns the runs of a schedule with a sequence below before, or the
 	// last ones where it is 0, newest first.
 	Runs(ctx context.Context, name string, before int64, limit int) ([]Run, error)
+	// Latest returns the last run of each entry that has one, by name.
+	Latest(ctx context.Context) (map[string]Run, error)
 	// PurgeRuns deletes at most limit runs older than keep and says how many.
 	PurgeRuns(ctx context.Context, keep time.Duration, limit int) (int, error)
 }

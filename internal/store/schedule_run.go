@@ -122,21 +122,45 @@ func (v Schedules) Runs(ctx context.Context, name string, before int64, limit in
 	}
 	var out []schedule.Run
 	err := v.s.ask(ctx, "listing a schedule's runs", `
-		SELECT seq, name, slot, at, outcome, job_id, actor, reason FROM schedule_runs
+		SELECT `+runColumns+` FROM schedule_runs LEFT JOIN jobs ON jobs.id = schedule_runs.job_id
 		WHERE name = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
 		func(rows *sql.Rows) error {
-			var (
-				r    schedule.Run
-				slot sql.NullInt64
-				at   int64
-				id   sql.NullString
-			)
-			err := rows.Scan(&r.Seq, &r.Name, &slot, &at, &r.Outcome, &id, &r.Actor, &r.Reason)
-			r.Slot, r.At, r.JobID = orZero(slot), fromMS(at), job.ID(id.String)
+			r, err := scanRun(rows)
 			out = append(out, r)
 			return err
 		}, name, before, limit)
 	return out, err
+}
+
+// Latest implements schedule.Store. The last run of each is one look into the
+// index of name and seq.
+func (v Schedules) Latest(ctx context.Context) (map[string]schedule.Run, error) {
+	out := map[string]schedule.Run{}
+	err := v.s.ask(ctx, "listing the schedules' last runs", `
+		SELECT `+runColumns+` FROM schedule_runs LEFT JOIN jobs ON jobs.id = schedule_runs.job_id
+		WHERE seq IN (SELECT (SELECT max(r.seq) FROM schedule_runs AS r WHERE r.name = schedules.name) FROM schedules)`,
+		func(rows *sql.Rows) error {
+			r, err := scanRun(rows)
+			out[r.Name] = r
+			return err
+		})
+	return out, err
+}
+
+// runColumns are a run's columns as scanRun reads them.
+const runColumns = `schedule_runs.seq, schedule_runs.name, schedule_runs.slot, schedule_runs.at, schedule_runs.outcome,
+	schedule_runs.job_id, schedule_runs.actor, schedule_runs.reason, jobs.state`
+
+func scanRun(rows *sql.Rows) (schedule.Run, error) {
+	var (
+		r         schedule.Run
+		slot      sql.NullInt64
+		at        int64
+		id, state sql.NullString
+	)
+	err := rows.Scan(&r.Seq, &r.Name, &slot, &at, &r.Outcome, &id, &r.Actor, &r.Reason, &state)
+	r.Slot, r.At, r.JobID, r.JobState = orZero(slot), fromMS(at), job.ID(id.String), job.State(state.String)
+	return r, err
 }
 
 // PurgeRuns implements schedule.Store.

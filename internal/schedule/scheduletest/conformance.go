@@ -44,6 +44,7 @@ func Conformance(t *testing.T, open Open) {
 		{"TellsOfUnfinishedJobs", tellsOfUnfinishedJobs},
 		{"NotesRunsByHand", notesRunsByHand},
 		{"PagesThroughRuns", pagesThroughRuns},
+		{"TellsTheLatestRuns", tellsTheLatestRuns},
 		{"PurgesRuns", purgesRuns},
 		{"FiresOrDeletes", firesOrDeletes},
 	} {

@@ -58,6 +58,27 @@ func pagesThroughRuns(s *suite) {
 		}
 	}
 	s.same("the slots", got, want)
+	for _, r := range s.runs("a") {
+		s.same("the state of a run's job", r.JobState, job.Waiting)
+	}
+}
+
+func tellsTheLatestRuns(s *suite) {
+	s.put(s.entry("a"))
+	s.put(s.entry("b"))
+	s.put(s.entry("never"))
+	s.fire("a")
+	s.fire("b")
+	s.clock.Advance(time.Minute)
+	s.fire("a")
+	byHand := schedule.Run{Name: "b", At: s.clock.Now(), Outcome: schedule.RunFired, JobID: job.NewID(), Actor: "ann"}
+	s.ok(s.store.Note(s.ctx, byHand), "noting")
+	got, err := s.store.Latest(s.ctx)
+	s.ok(err, "listing the latest runs")
+	want := map[string]schedule.Run{"a": s.runs("a")[0], "b": s.runs("b")[0]}
+	s.same("the latest runs", got, want)
+	s.same("the job of the last one by hand", got["b"].JobID, byHand.JobID)
+	s.same("the state of a job that there is not", got["b"].JobState, job.State(""))
 }
 
 func purgesRuns(s *suite) {
