@@ -21,8 +21,8 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/numbers"
-	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/socketio"
+	"github.com/postrider/postrider/tasks"
 )
 
 // root is where the pages live; asynqmon's are below it.
@@ -47,15 +47,11 @@ type Jobs interface {
 	Resolve(ctx context.Context, id job.ID, actor string, r job.Resolution) (job.Job, error)
 }
 
-// Schedules lists the timetable; *schedule.Service does.
-type Schedules interface {
-	List(ctx context.Context) ([]schedule.Entry, error)
-}
-
 // Options are what a Dashboard is made of; all but Prometheus, Users, Open,
 // Secure and TrustedProxies are needed.
 type Options struct {
 	Jobs       Jobs
+	Types      *tasks.Catalogue
 	Schedules  Schedules
 	Deliveries Deliveries
 	// Suppressions is the list of who gets no mail.
@@ -136,6 +132,15 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
 	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))
 	mux.Handle("POST "+root+"/jobs/{id}/{command}", d.known(d.command))
+	mux.Handle("GET "+scheduleRoot, d.known(d.schedulesPage))
+	mux.Handle("POST "+scheduleRoot, d.known(d.saveSchedule))
+	// No schedule's name begins with a hyphen.
+	mux.Handle("GET "+scheduleRoot+"/-new", d.known(d.newSchedulePage))
+	mux.Handle("GET "+scheduleRoot+"/-preview", d.known(d.previewSchedule))
+	mux.Handle("GET "+scheduleRoot+"/{name}", d.known(d.schedulePage))
+	mux.Handle("GET "+scheduleRoot+"/{name}/edit", d.known(d.editSchedulePage))
+	mux.Handle("POST "+scheduleRoot+"/{name}/save", d.known(d.saveSchedule))
+	mux.Handle("POST "+scheduleRoot+"/{name}/{command}", d.known(d.scheduleCommand))
 	mux.Handle(queueRoot, d.known(monitor.ServeHTTP))
 	mux.Handle(queueRoot+"/", d.known(monitor.ServeHTTP))
 	mux.Handle(root+"/", d.known(func(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +152,7 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 // assetTypes are the files that pages load; the others are templates.
 var assetTypes = map[string]string{
 	"app.css": "text/css; charset=utf-8", "charts.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
-	"app.js": script, "socket.js": script, "charts.js": script, "overview.js": script,
+	"app.js": script, "socket.js": script, "charts.js": script, "overview.js": script, "schedule.js": script,
 }
 
 const script = "text/javascript; charset=utf-8"

@@ -16,16 +16,18 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/tasks"
 )
 
-// mailRig is a rig whose mails are in a real database.
+// mailRig is a rig whose mails and timetable are in a real database.
 type mailRig struct {
 	*rig
-	store *store.Store
-	jobs  *job.Service
+	store     *store.Store
+	jobs      *job.Service
+	schedules *schedule.Service
 }
 
 func newMailRig(t *testing.T) *mailRig {
@@ -41,7 +43,7 @@ func newMailRig(t *testing.T) *mailRig {
 		t.Fatal(err)
 	}
 	m := &mailRig{store: s, jobs: job.NewService(job.Options{
-		Store: s, Dispatcher: jobtest.NewDispatcher(), Types: types, Queues: []string{"email", "default", "notification"},
+		Store: s, Dispatcher: jobtest.NewDispatcher(), Types: types, Queues: []string{"email", "default", "notification", "maintenance"},
 		Log: log, Metrics: prometheus.NewRegistry(),
 	})}
 	m.jobs.Start()
@@ -52,7 +54,9 @@ func newMailRig(t *testing.T) *mailRig {
 			t.Error(err)
 		}
 	})
+	m.schedules = schedule.New(schedule.Options{Store: s.Schedules(), Jobs: m.jobs, Log: log, Metrics: prometheus.NewRegistry()})
 	m.rig = newRig(t, func(o *Options) {
+		o.Schedules = m.schedules
 		o.Jobs, o.Suppressions = m.jobs, s.Suppressions()
 		o.Deliveries = delivery.New(delivery.Options{
 			Store: s, Jobs: m.jobs, Suppressions: s.Suppressions(),

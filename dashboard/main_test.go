@@ -62,13 +62,16 @@ type rig struct {
 	url   string
 }
 
-// timetable is a Schedules.
+// timetable is a Schedules that lists.
 type timetable struct {
+	Schedules
 	entries []schedule.Entry
 	err     error
 }
 
 func (s *timetable) List(context.Context) ([]schedule.Entry, error) { return s.entries, s.err }
+
+func (s *timetable) Latest(context.Context) (map[string]schedule.Run, error) { return nil, s.err }
 
 // noDeliveries is Deliveries without mails and objectives.
 type noDeliveries struct{ Deliveries }
@@ -128,7 +131,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	o := Options{
-		Jobs: r.jobs, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
+		Jobs: r.jobs, Types: types, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
 		Numbers: told, Keys: auth.NewKeys(auth.Config{}), OwnPage: socketio.SameHost,
 		LoggedOut: func(context.Context, string) error { return nil },
 		Log:       log, Clock: time.Now,

@@ -8,7 +8,6 @@ import (
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/numbers"
-	"github.com/postrider/postrider/internal/schedule"
 )
 
 // overviewLimit bounds what the overview asks of SQL.
@@ -28,7 +27,7 @@ type overviewView struct {
 	Running   jobList
 	Held      jobList
 	Failures  jobList
-	Schedules []schedule.Entry
+	Schedules []scheduleRow
 	SchedErr  error
 	Burns     []delivery.Burn
 	Now       time.Time
@@ -81,8 +80,12 @@ func (d *Dashboard) overviewPage(w http.ResponseWriter, r *http.Request) {
 	v.Running = d.list(ctx, now, job.Filter{Status: string(job.Running), Limit: mostRunning})
 	v.Held = d.list(ctx, now, job.Filter{Status: string(job.Held), Limit: mostHeld})
 	v.Failures = d.list(ctx, now, job.Filter{Status: string(job.Failed), Limit: mostFailures})
-	if v.Schedules, v.SchedErr = d.Schedules.List(ctx); v.SchedErr != nil {
-		d.log.Warn("the overview lacks the timetable", "err", v.SchedErr)
+	all, err := d.Schedules.List(ctx)
+	if v.SchedErr = err; err != nil {
+		d.log.Warn("the overview lacks the timetable", "err", err)
+	}
+	for _, e := range all {
+		v.Schedules = append(v.Schedules, rowOf(userOf(r), e))
 	}
 	d.render(w, r, http.StatusOK, "overview.html", "Overview", v)
 }

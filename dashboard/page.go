@@ -25,6 +25,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"brief":   func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(span(d), " 0 s"), " 0 min") },
 	"entry":   entryName,
 	"erased":  func(address string) bool { return strings.HasPrefix(address, mail.ErasedPrefix) },
+	"base36":  func(n int64) string { return strconv.FormatInt(n, 36) },
 	"short":   func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
 }).ParseFS(embedded, "assets/*.html"))
 
@@ -66,6 +67,18 @@ func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, status int, n
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // a browser that has left needs no page
+}
+
+// renderPart builds a template that is a part of a page, for a page's script.
+func (d *Dashboard) renderPart(w http.ResponseWriter, name string, data any) {
+	var part bytes.Buffer
+	if err := pages.ExecuteTemplate(&part, name, data); err != nil {
+		d.log.Error("a part of a page could not be rendered", "part", name, "err", err)
+		http.Error(w, "it cannot be rendered", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(part.Bytes()) // a browser that has left needs it no more
 }
 
 // statuses translates the domain's codes; what is missing is internal.

@@ -85,7 +85,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	}
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
-		Jobs:       a.jobs, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
+		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
 		Numbers: a.numbers, Keys: a.keys, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
