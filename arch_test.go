@@ -28,7 +28,7 @@ var may = map[string][]string{
 	"deploy/release": {},
 
 	"tasks":     {},
-	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit", "internal/numbers", "internal/socketio"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},

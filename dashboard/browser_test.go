@@ -59,7 +59,7 @@ func (b tab) enter(r *rig, name string) {
 	r.t.Helper()
 	b.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, network.SetCookie, network.SetCookieParams{
-			Name: sessionCookie, Value: r.user(name).Session(time.Now()), URL: r.url, Path: root,
+			Name: sessionCookie, Value: r.session(name), URL: r.url, Path: root,
 			SameSite: network.CookieSameSiteLax,
 		})
 		return err

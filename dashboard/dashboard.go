@@ -88,6 +88,8 @@ type Dashboard struct {
 	sockets *socketio.Namespace // of the live numbers; nil before Serve
 	handler http.Handler
 	hashing chan struct{} // a place in it is needed to check a password
+
+	sessions *sessions
 }
 
 // New makes the pages. It errs when they would be open though Open does not
@@ -99,7 +101,7 @@ func New(o Options) (*Dashboard, error) {
 	d := &Dashboard{
 		Options: o,
 		log:     o.Log.With("component", "dashboard"),
-		hashing: make(chan struct{}, 2),
+		hashing: make(chan struct{}, 2), sessions: newSessions(o.Redis),
 	}
 	monitor, err := newMonitor(d)
 	if err != nil {

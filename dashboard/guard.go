@@ -15,9 +15,6 @@ import (
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// sessionCookie holds the session's token.
-const sessionCookie = "postrider_session"
-
 // guard stands before every page: it refuses writes from pages of other
 // origins, and sets the headers that keep ours to themselves.
 func (d *Dashboard) guard(next http.Handler) http.Handler {
@@ -82,11 +79,12 @@ func (d *Dashboard) session(r *http.Request) (auth.User, bool) {
 	if d.isOpen() {
 		return auth.User{Role: auth.RoleAdmin}, true
 	}
-	c, err := r.Cookie(sessionCookie)
-	if err != nil {
+	token := d.cookie(r, sessionCookie)
+	user, ok := d.Users.Session(token, d.Clock())
+	if !ok || !d.sessions.use(r.Context(), token) {
 		return auth.User{}, false
 	}
-	return d.Users.Session(c.Value, d.Clock())
+	return user, true
 }
 
 // byHTTPS reports whether the browser speaks HTTPS, here or to a proxy in

@@ -43,14 +43,19 @@ func (d *Dashboard) Recognise(r *http.Request) any {
 		}
 		return nil
 	}
-	c, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return nil
+	if token := d.cookie(r, sessionCookie); token != "" {
+		return operator{session: token}
 	}
-	return operator{session: c.Value}
+	return nil
 }
 
-// present reports whether the operator may still look.
+// enters reports whether the operator may look.
+func (d *Dashboard) enters(ctx context.Context, o operator) bool {
+	return d.present(o) && (d.isOpen() || d.sessions.use(ctx, o.session))
+}
+
+// present reports whether the operator's session still lasts. To look at what
+// moves by itself is no use of it; a logout is told by EndSession.
 func (d *Dashboard) present(o operator) bool {
 	if d.isOpen() {
 		return true
@@ -72,7 +77,7 @@ func (d *Dashboard) Serve(n *socketio.Namespace) {
 
 // watch lets in whom Recognise knew, and who has a key. Nothing that is told is
 // anybody's in person: viewers may watch.
-func (d *Dashboard) watch(_ context.Context, k *socketio.Socket, given json.RawMessage) error {
+func (d *Dashboard) watch(ctx context.Context, k *socketio.Socket, given json.RawMessage) error {
 	var credentials struct {
 		Key string `json:"key"`
 	}
@@ -80,7 +85,7 @@ func (d *Dashboard) watch(_ context.Context, k *socketio.Socket, given json.RawM
 		return refusal("invalid", "auth must be an object, with a key if any")
 	}
 	o, known := k.Handshake().(operator)
-	known = known && d.present(o)
+	known = known && d.enters(ctx, o)
 	tool := !known && d.mayWatch(credentials.Key)
 	switch {
 	case !known && !tool:
@@ -113,9 +118,10 @@ func refusal(code, message string) error {
 	return &socketio.ConnectError{Message: message, Data: map[string]string{"code": code}}
 }
 
-// EndSession ends the live connections of this process that were opened by a
-// login.
+// EndSession forgets in this process a session that was ended, and ends the live
+// connections that were opened by it.
 func (d *Dashboard) EndSession(fingerprint string) {
+	d.sessions.forget(fingerprint)
 	if d.sockets == nil {
 		return
 	}

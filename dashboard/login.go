@@ -17,10 +17,14 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 )
 
-// How often passwords may be tried, over all processes.
+// How often passwords may be tried, over all processes. A browser that the user
+// has logged in with before has a budget of its own, so that strangers who spend
+// the others keep nobody out of an account who was in it lately.
 var (
-	attemptsAddr = limit.Rate{N: 30, Per: time.Minute} // from one address
-	attemptsName = limit.Rate{N: 5, Per: time.Minute}  // from one address for one name
+	attemptsAddr    = limit.Rate{N: 30, Per: time.Minute} // from one address
+	attemptsName    = limit.Rate{N: 5, Per: time.Minute}  // from one address for one name
+	attemptsAccount = limit.Rate{N: 60, Per: time.Hour}   // for one name, from all addresses
+	attemptsBrowser = limit.Rate{N: 5, Per: time.Minute}  // by a browser that is known, for its user
 )
 
 // maxLogin bounds the login form, in bytes.
@@ -46,7 +50,7 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view := loginView{Next: localPath(r.PostForm.Get("next")), Name: r.PostForm.Get("name")}
-	wait, err := d.attempt(r.Context(), limit.ClientAddr(r), view.Name)
+	wait, err := d.attempt(r.Context(), limit.ClientAddr(r), view.Name, d.knownBrowser(r, view.Name))
 	if err != nil {
 		d.refuse(w, r, err)
 		return
@@ -71,21 +75,41 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 	}
 	d.log.Info("a user logged in", "user", user.Name, "addr", limit.ClientAddr(r))
 	now := d.Clock()
-	d.setCookie(w, r, user.Session(now), now.Add(auth.SessionLife))
+	token := user.Session(now)
+	if err := d.sessions.begin(r.Context(), token); err != nil {
+		d.log.Warn("a login is good in this process alone, and until Redis answers", "err", err)
+	}
+	d.setCookie(w, r, sessionCookie, token, now.Add(auth.SessionLife))
+	d.setCookie(w, r, browserCookie, user.Browser(now), now.Add(auth.BrowserLife))
 	http.Redirect(w, r, view.Next, http.StatusSeeOther)
 }
 
+// knownBrowser is the token by which the browser is known as one that the user of
+// that name has logged in with; "" for a stranger's.
+func (d *Dashboard) knownBrowser(r *http.Request, name string) string {
+	token := d.cookie(r, browserCookie)
+	if user, ok := d.Users.Browser(token, d.Clock()); !ok || user.Name != name {
+		return ""
+	}
+	return token
+}
+
 // attempt takes one from the budgets of login attempts; a wait above zero says
-// that there was none left.
-func (d *Dashboard) attempt(ctx context.Context, addr, name string) (wait time.Duration, err error) {
-	hash := sha256.Sum256([]byte(name)) // names are whatever is typed
-	for _, b := range []struct {
+// that there was none left. browser is what knownBrowser says.
+func (d *Dashboard) attempt(ctx context.Context, addr, name, browser string) (wait time.Duration, err error) {
+	type budget struct {
 		key  string
 		rate limit.Rate
-	}{
-		{"login:" + addr, attemptsAddr},
-		{"login:" + addr + ":" + hex.EncodeToString(hash[:8]), attemptsName},
-	} {
+	}
+	hash := sha256.Sum256([]byte(name)) // names are whatever is typed
+	account := hex.EncodeToString(hash[:8])
+	budgets := []budget{
+		{"login:" + addr, attemptsAddr}, {"login:" + addr + ":" + account, attemptsName}, {"login:account:" + account, attemptsAccount},
+	}
+	if browser != "" {
+		budgets = []budget{{"login:browser:" + auth.Fingerprint(browser), attemptsBrowser}}
+	}
+	for _, b := range budgets {
 		decision, err := d.Limiter.Allow(ctx, b.key, b.rate, 1)
 		if err != nil {
 			return 0, fmt.Errorf("checking the rate of login attempts: %w", err)
@@ -111,23 +135,21 @@ func (d *Dashboard) check(ctx context.Context, name, password string) (auth.User
 	return user, ok, nil
 }
 
+// logout ends the session everywhere: a copy of its token is good nowhere.
 func (d *Dashboard) logout(w http.ResponseWriter, r *http.Request) {
-	if c, err := r.Cookie(sessionCookie); err == nil && !d.isOpen() {
-		ended := auth.Fingerprint(c.Value)
+	token := d.cookie(r, sessionCookie)
+	if _, ours := d.Users.Session(token, d.Clock()); ours {
+		ended := auth.Fingerprint(token)
+		if err := d.sessions.end(r.Context(), ended); err != nil {
+			d.log.Warn("Redis could not be told of a logout; a copy of the session's token is good until it becomes idle", "err", err)
+		}
 		d.EndSession(ended)
 		if err := d.LoggedOut(r.Context(), ended); err != nil {
 			d.log.Warn("other processes could not be told of a logout; who watches there does so until the session would have ended", "err", err)
 		}
 	}
-	d.setCookie(w, r, "", time.Unix(1, 0))
+	d.setCookie(w, r, sessionCookie, "", time.Unix(1, 0))
 	http.Redirect(w, r, root+"/login", http.StatusSeeOther)
-}
-
-func (d *Dashboard) setCookie(w http.ResponseWriter, r *http.Request, value string, until time.Time) {
-	http.SetCookie(w, &http.Cookie{
-		Name: sessionCookie, Value: value, Path: root, Expires: until,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: d.byHTTPS(r),
-	})
 }
 
 // localPath is a path to go on to if it is one of ours, else the overview's.

@@ -79,7 +79,7 @@ func TestLoginAttemptsAreLimited(t *testing.T) {
 	spend := func(name string, attempts int) {
 		t.Helper()
 		for i := range attempts {
-			if wait, err := r.attempt(t.Context(), "127.0.0.1", name); err != nil || wait != 0 {
+			if wait, err := r.attempt(t.Context(), "127.0.0.1", name, ""); err != nil || wait != 0 {
 				t.Fatalf("attempt %d for %s has to wait %v: %v", i, name, wait, err)
 			}
 		}
@@ -91,7 +91,7 @@ func TestLoginAttemptsAreLimited(t *testing.T) {
 	if after, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || after < 1 || after > 60 {
 		t.Errorf("Retry-After is %q", got.header.Get("Retry-After"))
 	}
-	if wait, err := r.attempt(t.Context(), "127.0.0.2", "ann"); err != nil || wait != 0 {
+	if wait, err := r.attempt(t.Context(), "127.0.0.2", "ann", ""); err != nil || wait != 0 {
 		t.Errorf("from elsewhere she has to wait %v: %v", wait, err)
 	}
 	// One address has a budget over all names.

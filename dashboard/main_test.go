@@ -289,8 +289,18 @@ func (r *rig) as(name string) *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: r.user(name).Session(time.Now()), Path: root}})
+	c.Jar.SetCookies(at, []*http.Cookie{{Name: sessionCookie, Value: r.session(name), Path: root}})
 	return c
+}
+
+// session is a user's who has logged in.
+func (r *rig) session(name string) string {
+	r.t.Helper()
+	token := r.user(name).Session(time.Now())
+	if err := r.sessions.begin(r.t.Context(), token); err != nil {
+		r.t.Fatal(err)
+	}
+	return token
 }
 
 func (r *rig) user(name string) auth.User {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -237,8 +238,7 @@ func testNumbersOfAFleet(t *testing.T, f *watchedFleet) {
 // An operator's session opens the numbers to their own pages, on all processes,
 // until it ends.
 func testNumbersBySession(t *testing.T, f *watchedFleet) {
-	user, _ := f.one.cfg.Auth.DashboardUsers.Login("bob", operatorPassword)
-	session := user.Session(time.Now())
+	session := logIn(t, f.one.Addr(), "bob")
 	with := func(origin string) http.Header {
 		return http.Header{"Cookie": {"postrider_session=" + session}, "Origin": {origin}}
 	}
@@ -269,6 +269,29 @@ func testNumbersBySession(t *testing.T, f *watchedFleet) {
 		}
 		w.ended()
 	}
+}
+
+// logIn is the token of a session that an operator begins.
+func logIn(t *testing.T, addr, name string) string {
+	t.Helper()
+	form := url.Values{"name": {name}, "password": {operatorPassword}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/admin/login", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	for _, c := range res.Cookies() {
+		if c.Name == "postrider_session" {
+			return c.Value
+		}
+	}
+	t.Fatalf("no session was begun: %s", res.Status)
+	return ""
 }
 
 // Two people look at two processes: their charts move without a reload, say it when

@@ -113,6 +113,7 @@ func TestSession(t *testing.T) {
 		"changed":             {users, "x" + token, now, false},
 		"empty":               {users, "", now, false},
 		"no users":            {nil, token, now, false},
+		"a browser's":         {users, ann.Browser(now), now, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			user, ok := c.users.Session(c.token, c.at)
@@ -120,5 +121,24 @@ func TestSession(t *testing.T) {
 				t.Errorf("the session is %s's: %t, want %t", user.Name, ok, c.ok)
 			}
 		})
+	}
+}
+
+// A browser is known by what opens no session, until it is too old.
+func TestBrowser(t *testing.T) {
+	users := parseUsers(t, "ann:"+passwordHash()+":admin")
+	now := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
+	token := users[0].Browser(now)
+	if user, ok := users.Browser(token, now.Add(auth.BrowserLife-time.Second)); !ok || user.Name != "ann" {
+		t.Errorf("the browser is %q's: %t", user.Name, ok)
+	}
+	if _, ok := users.Browser(token, now.Add(auth.BrowserLife)); ok {
+		t.Error("it is known for ever")
+	}
+	if _, ok := users.Browser(users[0].Session(now), now); ok {
+		t.Error("a session's token is taken for a browser's")
+	}
+	if users[0].Session(now) == users[0].Session(now) {
+		t.Error("two sessions have one token: to end one would end the other")
 	}
 }
