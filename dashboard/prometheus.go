@@ -47,8 +47,12 @@ var charts = map[string]string{
 	"archived_tasks_by_queue":         `max by (queue) (asynq_tasks_enqueued_total{state="archived",FILTER})`,
 }
 
-// charting asks the Prometheus of POSTRIDER_PROMETHEUS_URL.
-var charting = &http.Client{Timeout: chartLimit}
+// charting asks the Prometheus of POSTRIDER_PROMETHEUS_URL, and nobody to whom
+// that would send it on: the URL may hold a password.
+var charting = &http.Client{
+	Timeout:       chartLimit,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
 
 // chartsOf answers asynqmon's metrics page, which asks with duration and endtime in
 // seconds and with queues, separated by commas.

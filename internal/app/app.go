@@ -64,8 +64,9 @@ type App struct {
 	cfg   Config
 	log   *slog.Logger
 	life  lifetime
-	fault chan error // a part that ended by itself
-	fetch feedback.Fetch
+	fault chan error     // a part that ended by itself
+	asker *fetch.Client  // of whoever a setting names
+	fetch feedback.Fetch // of providers
 
 	reg    *prometheus.Registry
 	health *telemetry.Health
@@ -114,14 +115,15 @@ type App struct {
 // New builds a process: it connects to what the settings name and listens, but
 // nothing is taken up before Start. When it fails, nothing stays behind.
 func New(ctx context.Context, role Role, cfg Config, log *slog.Logger) (*App, error) {
-	return newApp(ctx, role, cfg, log, fetch.Get)
+	return newApp(ctx, role, cfg, log, nil)
 }
 
-// newApp is New; fetch is how providers are asked for their keys.
-func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, fetch feedback.Fetch) (_ *App, err error) {
+// newApp is New; provided is how providers are asked for their keys, as others
+// are when nil.
+func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, provided feedback.Fetch) (_ *App, err error) {
 	log = log.With("process", role.Name)
 	a := &App{
-		fetch: fetch,
+		fetch: provided,
 		role:  role, name: uniqueName(), cfg: cfg, log: log, fault: make(chan error, 4),
 		reg: telemetry.NewRegistry(), health: telemetry.NewHealth(log), keys: auth.NewKeys(cfg.Auth),
 	}
@@ -132,6 +134,12 @@ func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, fetch 
 			err = errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
 	}()
+	if a.asker, err = fetch.New(cfg.Fetch); err != nil {
+		return nil, err
+	}
+	if a.fetch == nil {
+		a.fetch = a.asker.Get
+	}
 	if a.types, err = tasks.NewCatalogue(tasks.Builtin()...); err != nil {
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}

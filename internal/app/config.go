@@ -11,6 +11,7 @@ import (
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/config"
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
@@ -46,6 +47,7 @@ type Config struct {
 	HTTP       httpapi.Config
 	Auth       auth.Config
 	Rooms      auth.RoomsConfig
+	Fetch      fetch.Config
 	Limit      limit.Config
 	Live       live.Config
 	Work       work.Config

@@ -32,7 +32,7 @@ func (a *App) openTokens(mounts map[string]http.Handler) error {
 		settings.JWTSecret = secret
 		mounts["/dev/token"] = httpapi.DevToken(settings, a.cfg.HTTP.PublicURL, a.isAllowedPage)
 	}
-	a.tokens = auth.NewTokens(auth.TokenOptions{Config: settings, Log: a.log})
+	a.tokens = auth.NewTokens(auth.TokenOptions{Config: settings, Fetch: a.asker.Get, Log: a.log})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -221,7 +222,12 @@ func (e *examination) signing(ctx context.Context, cfg mail.Config) bool {
 
 func (e *examination) access(ctx context.Context, cfg Config, r Role) {
 	if url := cfg.Auth.JWKSURL; r.API && url != "" {
-		if n, err := auth.CountKeys(ctx, url); err != nil {
+		n := 0
+		asker, err := fetch.New(cfg.Fetch)
+		if err == nil {
+			n, err = auth.CountKeys(ctx, url, asker.Get)
+		}
+		if err != nil {
 			e.add("access", Fails, "users' tokens cannot be checked: "+err.Error(), "correct POSTRIDER_JWKS_URL, or start what answers there")
 		} else {
 			e.add("access", Fine, fmt.Sprintf("there are keys to check users' tokens with: %d", n), "")

@@ -21,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/testkit"
 )
@@ -148,7 +147,7 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
 // The whole way of a mail that comes back: sent with a return path of its own,
 // reported to that by SMTP, told on its job, and the last to that address.
 func TestBounceComesBack(t *testing.T) {
-	r := startReturns(t, fetch.Get)
+	r := startReturns(t, nil)
 	id, path := r.send("ann@example.org")
 	if !strings.HasPrefix(path, "bounce+"+id+".") {
 		t.Fatalf("the mail's return path is %s", path)
@@ -192,7 +191,7 @@ func TestBounceComesBack(t *testing.T) {
 func TestRealServerReturnsMail(t *testing.T) {
 	exim, mx := testkit.NewExim(t, 100), testkit.NewSMTP(t)
 	mx.On(testkit.SMTPAtRcpt, testkit.SMTPReply(550, "5.1.1 no such user"))
-	r := startReturnsBy(t, fetch.Get, mx, exim.PlainURL())
+	r := startReturnsBy(t, nil, mx, exim.PlainURL())
 	id := post(t, r.api.Addr(), "/jobs/send-email", email("ann@example.org", "Welcome")).ID
 	testkit.WaitFor(t, patienceInTests, "the mail to be recorded", func() bool { return stateOf(t, r.api.Addr(), id) == "done" })
 	exim.Deliver(mx.Addr(), r.api.BounceAddr())
@@ -206,7 +205,7 @@ func TestRealServerReturnsMail(t *testing.T) {
 // Without a database nothing is thanked for: the server that brings the mail
 // keeps it, and brings it again.
 func TestBounceWithoutDatabase(t *testing.T) {
-	r := startReturns(t, fetch.Get)
+	r := startReturns(t, nil)
 	id, path := r.send("ann@example.org")
 	r.cluster.Kill()
 	if err := r.deliver(path, report(path, "ann@example.org")); err == nil || !strings.HasPrefix(err.Error(), "451") {

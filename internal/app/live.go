@@ -28,7 +28,7 @@ func (a *App) liveSpread() time.Duration {
 
 // openLive makes what serves connected clients.
 func (a *App) openLive(mounts map[string]http.Handler) (err error) {
-	if a.rooms, err = auth.NewRooms(a.cfg.Rooms, a.reg); err != nil {
+	if a.rooms, err = auth.NewRooms(a.cfg.Rooms, a.asker.Post, a.reg); err != nil {
 		return err
 	}
 	o := live.Options{

@@ -14,7 +14,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/testkit"
 )
@@ -34,7 +33,7 @@ func boot(t *testing.T, role Role, environ ...string) *App {
 
 func build(t *testing.T, role Role, environ ...string) *App {
 	t.Helper()
-	return buildWith(t, fetch.Get, role, environ...)
+	return buildWith(t, nil, role, environ...)
 }
 
 // buildWith builds a process that asks providers by fetch.

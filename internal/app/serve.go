@@ -103,7 +103,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 // long as that takes no longer than httpLimit; event streams, and requests that
 // wait for a job, end at once.
 func (a *App) startHTTP() {
-	server := httpapi.Server(a.handler, a.log)
+	server := httpapi.Server(a.handler, a.cfg.HTTP, a.log)
 	a.serve("http", httpLimit, func() error {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/rounds"
 )
 
@@ -95,10 +94,10 @@ func (s *keySet) get(ctx context.Context) ([]publicKey, error) {
 	return getKeys(ctx, s.url, s.fetch)
 }
 
-// CountKeys fetches a JWK Set and says how many of its keys tokens can be
+// CountKeys has a JWK Set fetched and says how many of its keys tokens can be
 // checked with; none is an error.
-func CountKeys(ctx context.Context, url string) (int, error) {
-	keys, err := getKeys(ctx, url, fetch.Get)
+func CountKeys(ctx context.Context, url string, get func(context.Context, string) ([]byte, error)) (int, error) {
+	keys, err := getKeys(ctx, url, get)
 	return len(keys), err
 }
 

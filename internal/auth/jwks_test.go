@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/fetch"
 	"github.com/postrider/postrider/internal/testkit"
 )
 
@@ -262,10 +263,10 @@ func TestCountKeys(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if n, err := auth.CountKeys(t.Context(), server.URL+"/jwks"); n != 3 || err != nil {
+	if n, err := auth.CountKeys(t.Context(), server.URL+"/jwks", must(fetch.New(fetch.Config{})).Get); n != 3 || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
-	if n, err := auth.CountKeys(t.Context(), server.URL+"/none"); n != 0 || err == nil {
+	if n, err := auth.CountKeys(t.Context(), server.URL+"/none", must(fetch.New(fetch.Config{})).Get); n != 0 || err == nil {
 		t.Errorf("got %d, %v", n, err)
 	}
 }

@@ -19,8 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
-
-	"github.com/postrider/postrider/internal/fetch"
 )
 
 // RoomsConfig is who is asked about rooms that tokens do not list.
@@ -70,6 +68,7 @@ const (
 type Rooms struct {
 	url     string
 	key     []byte
+	post    Post
 	asking  singleflight.Group // one question for each user and room
 	turns   *semaphore.Weighted
 	answers *prometheus.CounterVec
@@ -88,10 +87,13 @@ type roomAnswer struct {
 	until time.Time
 }
 
-// NewRooms makes what tells about rooms, by valid settings. It errs when its
-// metrics are taken.
-func NewRooms(c RoomsConfig, reg prometheus.Registerer) (*Rooms, error) {
-	r := &Rooms{url: c.URL, turns: semaphore.NewWeighted(roomsAtOnce), kept: map[roomQuestion]roomAnswer{}}
+// Post is a fetch.Client's.
+type Post func(ctx context.Context, url string, header http.Header, body []byte) (status int, answer []byte, err error)
+
+// NewRooms makes what tells about rooms, by valid settings, and asks by post. It
+// errs when its metrics are taken.
+func NewRooms(c RoomsConfig, post Post, reg prometheus.Registerer) (*Rooms, error) {
+	r := &Rooms{url: c.URL, post: post, turns: semaphore.NewWeighted(roomsAtOnce), kept: map[roomQuestion]roomAnswer{}}
 	if r.url != "" {
 		var err error
 		if r.key, err = c.key(); err != nil {
@@ -189,7 +191,7 @@ func (r *Rooms) ask(ctx context.Context, q roomQuestion) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("writing the question: %w", err)
 	}
-	status, text, err := fetch.Post(ctx, r.url, r.sign(body), body)
+	status, text, err := r.post(ctx, r.url, r.sign(body), body)
 	if err != nil {
 		return false, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/fetch"
 )
 
 var roomKey = []byte("a key of twenty-four bytes and a few more")
@@ -30,7 +31,11 @@ func asked(t *testing.T, answer http.HandlerFunc) (*auth.Rooms, *prometheus.Regi
 		t.Fatal(err)
 	}
 	reg := prometheus.NewPedanticRegistry()
-	r, err := auth.NewRooms(c, reg)
+	client, err := fetch.New(fetch.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := auth.NewRooms(c, client.Post, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +145,7 @@ func TestRoomQuestionIsBounded(t *testing.T) {
 
 func TestRoomsWithoutAnybodyToAsk(t *testing.T) {
 	t.Parallel()
-	r, err := auth.NewRooms(auth.RoomsConfig{}, prometheus.NewRegistry())
+	r, err := auth.NewRooms(auth.RoomsConfig{}, nil, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

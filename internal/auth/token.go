@@ -12,8 +12,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-
-	"github.com/postrider/postrider/internal/fetch"
 )
 
 // Bounds of a token.
@@ -58,21 +56,18 @@ type Tokens struct {
 	now    func() time.Time
 }
 
-// TokenOptions are what Tokens is made of; Log is needed, the others are for
-// tests.
+// TokenOptions are what Tokens is made of; Now is for tests, and Fetch is needed
+// where Config has a JWKSURL.
 type TokenOptions struct {
 	Config Config // that is valid
 	Log    *slog.Logger
-	Fetch  func(ctx context.Context, url string) ([]byte, error) // fetch.Get when nil
+	Fetch  func(ctx context.Context, url string) ([]byte, error) // a fetch.Client's Get
 	Now    func() time.Time                                      // time.Now when nil
 }
 
 // NewTokens makes what checks tokens. Without a secret and without a key set's
 // address it takes none.
 func NewTokens(o TokenOptions) *Tokens {
-	if o.Fetch == nil {
-		o.Fetch = fetch.Get
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

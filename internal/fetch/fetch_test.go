@@ -16,6 +16,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func client(t *testing.T) *fetch.Client {
+	t.Helper()
+	c, err := fetch.New(fetch.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestGet(t *testing.T) {
 	mux := http.NewServeMux()
 	body := func(n int) http.HandlerFunc {
@@ -39,7 +48,7 @@ func TestGet(t *testing.T) {
 		"/small": {10, ""}, "/most": {fetch.MaxBytes, ""}, "/large": {0, "more than"},
 		"/moved": {0, "302"}, "/none": {0, "404"}, "/cut": {0, "reading the answer"},
 	} {
-		got, err := fetch.Get(t.Context(), server.URL+path)
+		got, err := client(t).Get(t.Context(), server.URL+path)
 		if len(got) != want.size || (err == nil) != (want.err == "") || err != nil && !strings.Contains(err.Error(), want.err) {
 			t.Errorf("%s: %d bytes, %v; want %d, %q", path, len(got), err, want.size, want.err)
 		}
@@ -57,7 +66,7 @@ func TestGetLeavesAServerThatHangs(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	if _, err := fetch.Get(ctx, server.URL); !errors.Is(err, context.Canceled) {
+	if _, err := client(t).Get(ctx, server.URL); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that the caller left", err)
 	}
 	<-done // the server has seen it too

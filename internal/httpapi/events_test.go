@@ -28,7 +28,7 @@ type listener struct {
 func (s *service) listen(query string, header ...string) *listener {
 	s.t.Helper()
 	server := httptest.NewUnstartedServer(s)
-	server.Config = Server(s, testkit.Logger(s.t))
+	server.Config = Server(s, Config{}, testkit.Logger(s.t))
 	server.Start()
 	s.t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -207,7 +207,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	server, client := net.Pipe() // which holds nothing, so that a write waits for its reader
 	t.Cleanup(func() { _ = client.Close() })
 	one := &oneListener{conn: server, done: make(chan struct{})}
-	h := Server(s, testkit.Logger(t))
+	h := Server(s, Config{}, testkit.Logger(t))
 	served := make(chan struct{})
 	go func() { defer close(served); _ = h.Serve(one) }()
 	t.Cleanup(func() { _ = h.Close(); <-served })

@@ -21,9 +21,12 @@ const feedbackKey = "0123456789abcdef"
 
 func withFeedback(t testing.TB) func(*Options) {
 	return func(o *Options) {
-		var err error
+		asker, err := fetch.New(fetch.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		o.Feedback, err = feedback.NewReceiver(feedback.Options{
-			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey, PostmarkSecret: feedbackKey}, Now: time.Now, Fetch: fetch.Get,
+			Config: feedback.Config{GenericKey: feedbackKey, MailgunKey: feedbackKey, PostmarkSecret: feedbackKey}, Now: time.Now, Fetch: asker.Get,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -69,8 +69,8 @@ func OnlyLocalHost(publicURL string) func(http.Handler) http.Handler {
 	}
 }
 
-// The headers of every answer, which are only ever replaced, never added to.
-var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+// noStore is the header of answers that name recipients.
+var noStore = []string{"no-store"}
 
 // keepPrivate keeps answers, which name recipients, out of caches.
 func keepPrivate(ctx huma.Context, next func(huma.Context)) {

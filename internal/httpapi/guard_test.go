@@ -403,7 +403,7 @@ func TestClientThatLeaves(t *testing.T) {
 func TestSlowBody(t *testing.T) {
 	s := serve(t)
 	server := httptest.NewUnstartedServer(s)
-	server.Config = Server(s, testkit.Logger(t))
+	server.Config = Server(s, Config{}, testkit.Logger(t))
 	server.Config.ReadTimeout = 200 * time.Millisecond
 	server.Start()
 	defer server.Close()

@@ -119,7 +119,7 @@ func TestNastyQueries(t *testing.T) {
 func TestNastyWire(t *testing.T) {
 	s := serve(t)
 	server := httptest.NewUnstartedServer(s)
-	server.Config = Server(s, testkit.Logger(t))
+	server.Config = Server(s, Config{}, testkit.Logger(t))
 	server.Start()
 	defer server.Close()
 	const head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -27,11 +28,11 @@ const (
 )
 
 // Server makes the http.Server that a process serves handler with: bounded
-// in every direction, its own complaints going to log at debug level, since
-// any stranger's broken connection makes one.
-func Server(handler http.Handler, log *slog.Logger) *http.Server {
+// in every direction, with the headers that every answer has, its own complaints
+// going to log at debug level, since any stranger's broken connection makes one.
+func Server(handler http.Handler, c Config, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
+		Handler:           withHeaders(handler, strings.HasPrefix(c.PublicURL, "https:")),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

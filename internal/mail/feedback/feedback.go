@@ -117,7 +117,7 @@ type Fetch func(ctx context.Context, url string) ([]byte, error)
 type Options struct {
 	Config Config // that is valid
 	Now    func() time.Time
-	Fetch  Fetch // fetch.Get, but for tests
+	Fetch  Fetch // a fetch.Client's Get
 }
 
 // NewReceiver makes a Receiver.
