@@ -40,6 +40,8 @@ type Jobs interface {
 	Events(ctx context.Context, id job.ID) ([]job.Event, error)
 	List(ctx context.Context, f job.Filter) ([]job.Job, error)
 	Now(ctx context.Context) (time.Time, error)
+	CountMatching(ctx context.Context, act job.Bulk, f job.Filter) (int, []job.Job, error)
+	ActOnMatching(ctx context.Context, act job.Bulk, f job.Filter, actor string) (job.BulkReport, error)
 
 	Cancel(ctx context.Context, id job.ID, actor string) (job.Job, error)
 	Retry(ctx context.Context, id job.ID, actor string) (job.Job, error)
@@ -132,6 +134,8 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+suppressionRoot+".csv", d.known(d.exportSuppressions))
 	mux.Handle("POST "+suppressionRoot+"/{command}", d.known(d.suppressionCommand))
 	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
+	mux.Handle("GET "+bulkRoot+"/{act}", d.known(d.bulkPage))
+	mux.Handle("POST "+bulkRoot+"/{act}", d.known(d.bulkCommand))
 	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))
 	mux.Handle("POST "+root+"/jobs/{id}/{command}", d.known(d.command))
 	mux.Handle("GET "+scheduleRoot, d.known(d.schedulesPage))

@@ -97,6 +97,11 @@ func (d *Dashboard) list(ctx context.Context, now time.Time, f job.Filter) jobLi
 		d.log.Warn("a list of jobs could not be read", "state", f.Status, "err", err)
 		return jobList{Err: err}
 	}
+	return rowsOf(jobs, now)
+}
+
+// rowsOf are jobs as a table shows them.
+func rowsOf(jobs []job.Job, now time.Time) jobList {
 	rows := make([]jobRow, len(jobs))
 	for i, j := range jobs {
 		rows[i] = jobRow{Job: j, Status: j.Status(now)}

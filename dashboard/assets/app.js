@@ -23,3 +23,32 @@
   }
   setTimeout(refresh, every);
 })();
+
+// Carries a form marked data-continue on by itself, step by step, over an answer
+// that does not come: a step that is repeated does nothing twice. Without scripts
+// its button does.
+(() => {
+  let stop = false;
+  document.addEventListener("click", (e) => {
+    if (!e.target.closest("form[data-continue] button[name=stop]")) return;
+    e.preventDefault();
+    stop = true; // with the next step, so that what this one does is told
+  });
+  async function step() {
+    const form = document.querySelector("form[data-continue]");
+    if (!form) return;
+    const body = new URLSearchParams(new FormData(form));
+    if (stop) body.set("stop", "1");
+    try {
+      const answer = await fetch(form.action, { method: "POST", body });
+      const main = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      if (answer.redirected) return location.reload(); // the session is over
+      if (main) document.querySelector("main").replaceWith(main); // none where a proxy answers
+      if (answer.ok) return step();
+    } catch {
+      // The server is away: the same step is tried again.
+    }
+    setTimeout(step, 2000);
+  }
+  step();
+})();

@@ -23,28 +23,28 @@ func (a *api) rehearse(ctx context.Context, req retryRequest, f job.Filter, acto
 	if err != nil {
 		return nil, err
 	}
-	return &retryAnswer{retryOutcome{Matched: len(made) + passed, Retried: len(made), Passed: passed, BatchID: batch}}, nil
+	return &retryAnswer{retryOutcome{Retried: len(made), BatchID: batch, BulkOutcome: BulkOutcome{Matched: len(made) + passed, Passed: passed}}}, nil
 }
 
 // sendCanary retries the first jobs that the filter chooses. The cursor that it
 // answers names them: nothing needs to be kept until it comes back.
-func (a *api) sendCanary(ctx context.Context, f job.Filter, n int, actor string) (*retryAnswer, error) {
+func (a *api) sendCanary(ctx context.Context, f job.Filter, n int) (*retryAnswer, error) {
 	f.Limit = n
 	first, err := a.jobs.List(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	done, err := a.jobs.RetryMatching(ctx, f, actor)
-	if err != nil {
+	out := retryOutcome{}
+	if out.Retried, out.BulkOutcome, err = a.actBulk(ctx, job.BulkRetry, f, "retried"); err != nil {
 		return nil, err
 	}
-	out := retryOutcome{Matched: done.Retried + done.Passed, Retried: done.Retried, Passed: done.Passed}
-	if done.Next != "" {
+	if out.NextCursor != "" { // one that names them, too
+		next := first[len(first)-1].ID
 		ids := make([]string, len(first))
 		for i, j := range first {
 			ids[i] = string(j.ID)
 		}
-		out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(string(done.Next) + " " + strings.Join(ids, " ")))
+		out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(string(next) + " " + strings.Join(ids, " ")))
 	}
 	return &retryAnswer{out}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/job"
 )
@@ -39,6 +40,7 @@ func TestRetryIntoSink(t *testing.T) {
 	s := serve(t)
 	ids := s.failed(3)
 	s.run(s.post("/jobs", `{"type":"noop"}`).want(http.StatusAccepted).str("id"), job.PermanentFailure("no"))
+	s.store.Clock.Advance(time.Second)
 	if a := s.post("/jobs/retry", `{"state":"failed","sink":true}`).want(http.StatusOK); a.json["dry_run"] != true || a.json["matched"] != 4.0 {
 		t.Errorf("a dry run: %s", a.text)
 	}

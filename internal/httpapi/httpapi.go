@@ -99,6 +99,7 @@ type api struct {
 	jobBody          decoder[jobRequest]
 	resolveBody      decoder[resolveRequest]
 	retryBody        decoder[retryRequest]
+	cancelBody       decoder[cancelManyRequest]
 	scheduleBody     decoder[scheduleRequest]
 	suppressBody     decoder[suppressRequest]
 	preferencesBody  decoder[preferencesRequest]
@@ -172,6 +173,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.jobBody = newDecoder[jobRequest](a.huma.OpenAPI().Components.Schemas)
 	a.resolveBody = newDecoder[resolveRequest](a.huma.OpenAPI().Components.Schemas)
 	a.retryBody = newDecoder[retryRequest](a.huma.OpenAPI().Components.Schemas)
+	a.cancelBody = newDecoder[cancelManyRequest](a.huma.OpenAPI().Components.Schemas)
 	a.scheduleBody = newDecoder[scheduleRequest](a.huma.OpenAPI().Components.Schemas)
 	a.suppressBody = newDecoder[suppressRequest](a.huma.OpenAPI().Components.Schemas)
 	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)

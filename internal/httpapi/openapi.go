@@ -191,6 +191,10 @@ var (
 		"count": {Summary: "How many have failed for good?", Value: object{"state": "failed", "type": tasks.EmailSend.Name, "code": "temporary"}},
 		"act":   {Summary: "Retry them", Value: object{"state": "failed", "type": tasks.EmailSend.Name, "code": "temporary", "dry_run": false}},
 	}
+	cancelExamples = map[string]*huma.Example{
+		"count": {Summary: "How many mails of the campaign are still to be sent?", Value: object{"state": "waiting", "category": "news"}},
+		"act":   {Summary: "Cancel them", Value: object{"state": "waiting", "category": "news", "dry_run": false}},
+	}
 	scheduleExample = map[string]*huma.Example{
 		"report": {Summary: "A mail on every working day", Value: object{
 			"name": "morning-report", "cron": "30 8 * * mon-fri", "time_zone": "Europe/Berlin", "missed": "once",

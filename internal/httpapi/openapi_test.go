@@ -58,7 +58,7 @@ func TestOpenAPI(t *testing.T) {
 		"get /live": "notifications 200", "get /live/users/{userId}": "notifications 200",
 		"delete /live/users/{userId}/tokens": "admin 204", "delete /live/tokens/{tokenId}": "admin 204",
 		"get /templates": "jobs:write 200", "get /templates/{name}": "jobs:write 200", "post /templates/{name}/preview": "jobs:write 200",
-		"post /jobs/retry": "jobs:write 200", "get /events": "jobs:read 200",
+		"post /jobs/retry": "jobs:write 200", "post /jobs/cancel": "jobs:write 200", "get /events": "jobs:read 200",
 		"post /attachments": "jobs:write 201",
 		"get /schedules":    "jobs:read 200", "get /schedules/{name}": "jobs:read 200", "get /schedules/{name}/runs": "jobs:read 200",
 		"post /schedules": "schedules:write 201", "put /schedules/{name}": "schedules:write 200", "delete /schedules/{name}": "schedules:write 204",

@@ -79,6 +79,15 @@ func (a *api) routes() {
 	huma.Register(a.huma, retry, handled(a, a.retryJobs))
 	a.describeBody(retry, a.retryBody.schema, retryExamples)
 
+	cancel := operation(huma.Operation{
+		OperationID: "cancel-jobs", Method: http.MethodPost, Path: "/jobs/cancel", Summary: "Cancel many jobs",
+		Description: "Those of a state, as far as the other fields choose them, newest first. Unless dry_run is false it only counts them and shows some. " +
+			"Each is cancelled as DELETE /jobs/{id} does it, and its history names who did. Where next_cursor is answered there is more to do.",
+	}, auth.JobsWrite, append([]int{400, 408, 413, 415}, commandErrors...))
+	a.withBody(&cancel, maxBody)
+	huma.Register(a.huma, cancel, handled(a, a.cancelJobs))
+	a.describeBody(cancel, a.cancelBody.schema, cancelExamples)
+
 	resolve := operation(huma.Operation{
 		OperationID: "resolve-job", Method: http.MethodPost, Path: "/jobs/{id}/resolve", Summary: "Decide about a held job",
 		Description: "Of a held job nobody can tell whether it had its effect; this is a person's word on it.",

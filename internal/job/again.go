@@ -67,7 +67,7 @@ const MaxRehearsal = 1000
 // are. The copies are under one batch id; passed says of how many there is none,
 // since their payload is gone, is refused today, or cannot be rehearsed.
 func (s *Service) Rehearse(ctx context.Context, f Filter, actor string) (batch ID, made []ID, passed int, err error) {
-	bad := f.checkRetry()
+	bad := f.checkBulk(BulkRetry)
 	if f.Limit < 1 || f.Limit > MaxRehearsal {
 		bad.Add("limit", "must be from 1 to 1000 where sink is asked for")
 	}

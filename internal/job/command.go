@@ -13,9 +13,20 @@ import (
 // writes what really happened. Cancelling twice is no error; a job that is
 // over is a CodeConflict.
 func (s *Service) Cancel(ctx context.Context, id ID, actor string) (Job, error) {
-	var withdrawn Task
-	j, err := s.change(ctx, id, func(j *Job, now time.Time) ([]Event, error) {
-		withdrawn = j.Task()
+	j, err := s.change(ctx, id, cancel(actor))
+	switch {
+	case CodeOf(err) == CodeNotFound:
+		return s.cancelEphemeral(ctx, id, err)
+	case err != nil:
+		return Job{}, err
+	}
+	s.tellCancelled(ctx, []Job{j})
+	return j, nil
+}
+
+// cancel is the decision of Cancel.
+func cancel(actor string) Decision {
+	return func(j *Job, now time.Time) ([]Event, error) {
 		switch {
 		case j.State == Cancelled, j.State == Running && j.CancelRequested:
 			return nil, nil
@@ -29,18 +40,23 @@ func (s *Service) Cancel(ctx context.Context, id ID, actor string) (Job, error) 
 			return []Event{j.event(EventCancelRequested, now, Event{Actor: actor, Run: j.Runs})}, nil
 		}
 		return nil, over(j, "cancelled")
-	})
-	switch {
-	case CodeOf(err) == CodeNotFound:
-		return s.cancelEphemeral(ctx, id, err)
-	case err != nil:
-		return Job{}, err
-	case j.State == Running:
-		s.disp.HintCancel(ctx, id)
-	default:
-		s.disp.Withdraw(ctx, []Task{withdrawn})
 	}
-	return j, nil
+}
+
+// tellCancelled tells Redis of jobs that were cancelled: what nobody has begun
+// leaves it, who runs one is told.
+func (s *Service) tellCancelled(ctx context.Context, jobs []Job) {
+	var withdrawn []Task
+	for i := range jobs {
+		if jobs[i].State == Running {
+			s.disp.HintCancel(ctx, jobs[i].ID)
+			continue
+		}
+		withdrawn = append(withdrawn, jobs[i].Task())
+	}
+	if len(withdrawn) > 0 {
+		s.disp.Withdraw(ctx, withdrawn)
+	}
 }
 
 func (s *Service) cancelEphemeral(ctx context.Context, id ID, notFound error) (Job, error) {
@@ -58,6 +74,9 @@ func (s *Service) cancelEphemeral(ctx context.Context, id ID, notFound error) (J
 	}
 	return j, nil
 }
+
+// Retryable are the states of jobs that Retry gives a new life.
+var Retryable = []State{Failed, Cancelled, Expired, Suppressed}
 
 // Retry gives a job that ended without success a new life: it runs at once
 // and has all its attempts again. Any other job is a CodeConflict.

@@ -193,11 +193,11 @@ func TestRetriesAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
-				got, err := jobs.RetryMatching(t.Context(), job.Filter{Status: "failed", Limit: job.MaxRetry}, "filter")
+				got, err := jobs.ActOnMatching(t.Context(), job.BulkRetry, job.Filter{Status: "failed", Limit: job.MaxBulk}, "filter")
 				if err != nil {
 					t.Error(err)
 				}
-				counted.Add(int64(got.Retried))
+				counted.Add(int64(got.Done))
 			})
 			all.Go(func() {
 				for _, id := range ids {
