@@ -108,17 +108,21 @@ func TestScaling(t *testing.T) {
 		}
 		for _, s := range r.scaled {
 			scaled[s.Spec.ScaleTargetRef.Name] = true
-			trigger := s.Spec.Triggers[0]
-			if trigger.Type != "prometheus" || trigger.MetricType != "Value" || trigger.Metadata["threshold"] == "" {
-				t.Errorf("%s: %s has the trigger %+v", name, s.Name, trigger)
+			if len(s.Spec.Triggers) == 0 {
+				t.Errorf("%s: %s has no trigger", name, s.Name)
 			}
-			rule := fmt.Sprintf("groups: [{name: scale, rules: [{record: age, expr: %q}]}]", trigger.Metadata["query"])
-			file := filepath.Join(t.TempDir(), "rule.yaml")
-			if err := os.WriteFile(file, []byte(rule), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command(promtool, "check", "rules", file).CombinedOutput(); err != nil {
-				t.Errorf("%s: %s asks %s: %v\n%s", name, s.Name, trigger.Metadata["query"], err, out)
+			for _, trigger := range s.Spec.Triggers {
+				if trigger.Type != "prometheus" || trigger.MetricType != "Value" || trigger.Metadata["threshold"] == "" {
+					t.Errorf("%s: %s has the trigger %+v", name, s.Name, trigger)
+				}
+				rule := fmt.Sprintf("groups: [{name: scale, rules: [{record: value, expr: %q}]}]", trigger.Metadata["query"])
+				file := filepath.Join(t.TempDir(), "rule.yaml")
+				if err := os.WriteFile(file, []byte(rule), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := exec.Command(promtool, "check", "rules", file).CombinedOutput(); err != nil {
+					t.Errorf("%s: %s asks %s: %v\n%s", name, s.Name, trigger.Metadata["query"], err, out)
+				}
 			}
 		}
 		for _, d := range r.deployments {

@@ -3,12 +3,8 @@ package app
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,52 +17,6 @@ import (
 	"github.com/postrider/postrider/internal/testkit"
 	"github.com/postrider/postrider/internal/testkit/browser"
 )
-
-// startPrometheus runs a Prometheus that scrapes the processes each second, and
-// returns its URL.
-func startPrometheus(t *testing.T, targets map[string]string) string {
-	t.Helper()
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatal("this test needs the program prometheus: run `make test-deps`, or install Debian's package prometheus")
-	}
-	var config strings.Builder
-	config.WriteString("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n")
-	for job, addr := range targets {
-		fmt.Fprintf(&config, "  - {job_name: %s, static_configs: [{targets: [%q]}]}\n", job, addr)
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yaml")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	testkit.Exec(t, nil, path, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
-	return "http://" + addr
-}
-
-// found is how many series a query has at the moment.
-func found(t *testing.T, prometheus, query string) int {
-	t.Helper()
-	res, err := http.Get(prometheus + "/api/v1/query?query=" + url.QueryEscape(query))
-	if err != nil {
-		return 0 // it is not up yet
-	}
-	defer res.Body.Close()
-	var answer struct {
-		Error string
-		Data  struct{ Result []json.RawMessage }
-	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Error != "" {
-		t.Fatalf("%s: %s %v", query, answer.Error, err)
-	}
-	return len(answer.Data.Result)
-}
 
 // quiet are metrics that say nothing while all is well; that they exist is what
 // docs/metrics.md is held to.
@@ -88,8 +38,9 @@ func TestPrometheus(t *testing.T) {
 	}
 	worker, scheduler := boot(t, Worker, environ...), boot(t, Scheduler, environ...)
 	first := boot(t, API, environ...)
-	prometheus := startPrometheus(t, map[string]string{"api": first.Addr(), "worker": worker.Addr(), "scheduler": scheduler.Addr()})
-	second := boot(t, API, append(environ, "POSTRIDER_PROMETHEUS_URL="+prometheus)...)
+	prometheus := testkit.NewPrometheus(t, time.Second)
+	prometheus.Watch(map[string][]string{"api": {first.Addr()}, "worker": {worker.Addr()}, "scheduler": {scheduler.Addr()}})
+	second := boot(t, API, append(environ, "POSTRIDER_PROMETHEUS_URL="+prometheus.URL)...)
 
 	smtp.Once(testkit.SMTPAtRcpt, testkit.SMTPReply(451, "4.7.1 greylisted"), testkit.SMTPReply(550, "5.7.1 refused"))
 	drive := func(n int) {
@@ -109,12 +60,12 @@ func TestPrometheus(t *testing.T) {
 			if n++; n%20 == 0 {
 				drive(n)
 			}
-			return found(t, prometheus, query) > 0
+			return len(prometheus.Ask(query)) > 0
 		}
 	}
 	for _, query := range dashboardQueries(t) {
 		if slices.ContainsFunc(quiet, func(name string) bool { return strings.Contains(query, name) }) {
-			found(t, prometheus, query) // that it can be asked
+			prometheus.Ask(query) // that it can be asked
 			continue
 		}
 		testkit.WaitFor(t, time.Minute, query, has(query))
