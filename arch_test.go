@@ -28,15 +28,18 @@ var may = map[string][]string{
 	"deploy/release": {},
 
 	"tasks":     {},
-	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/sheet"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},
 	"internal/config":   {},
 	"internal/job":      {"tasks"},
-	"internal/work":     {"internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
+	"internal/work":     {"internal/audit", "internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
 	"internal/broker":   {"internal/job", "internal/numbers", "tasks"},
-	"internal/store":    {"internal/delivery", "internal/numbers", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient", "tasks"},
+	"internal/store":    {"internal/audit", "internal/delivery", "internal/numbers", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient", "tasks"},
+	// It tells a refusal by the domain's codes.
+	"internal/audit":    {"internal/job", "internal/sheet"},
+	"internal/sheet":    {},
 	"internal/schedule": {"internal/job", "tasks"},
 	"internal/mail":     {"internal/limit"},
 	"internal/inbox":    {"internal/job"},
@@ -48,7 +51,7 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
+	"internal/httpapi": {"internal/audit", "internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	"internal/auth":      {},
 	"internal/fetch":     {"internal/tlsfile"},
@@ -64,7 +67,7 @@ var may = map[string][]string{
 
 	"internal/mail/unsubscribe": {"internal/mail", "internal/job", "internal/limit"},
 	"internal/mail/attach":      {"internal/job", "tasks"},
-	"internal/mail/suppress":    {"internal/mail", "internal/job", "tasks"},
+	"internal/mail/suppress":    {"internal/mail", "internal/job", "internal/sheet", "tasks"},
 	"internal/mail/feedback":    {"internal/mail"},
 	// A server that takes one kind of mail: what it does with it is given to it.
 	"internal/mail/bounce": {"internal/limit", "internal/mail", "internal/mail/feedback", "internal/smtpserver", "tasks"},
@@ -79,6 +82,7 @@ var may = map[string][]string{
 	"internal/job/jobtest":                {"internal/job", "internal/inbox", "internal/mail", "internal/testkit", "tasks"},
 	"internal/inbox/inboxtest":            {"internal/inbox", "internal/job", "internal/testkit"},
 	"internal/chat/chattest":              {"internal/chat"},
+	"internal/audit/audittest":            {"internal/audit"},
 	"internal/mail/template/templatetest": {"internal/job"},
 	"internal/schedule/scheduletest":      {"internal/schedule", "internal/job", "internal/job/jobtest", "tasks"},
 }
@@ -86,7 +90,7 @@ var may = map[string][]string{
 var anything = []string{"*"}
 
 // forTests are the folders that no program may import.
-var forTests = []string{"internal/testkit", "internal/testkit/browser", "internal/chaos", "internal/job/jobtest", "internal/inbox/inboxtest", "internal/chat/chattest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
+var forTests = []string{"internal/testkit", "internal/testkit/browser", "internal/chaos", "internal/job/jobtest", "internal/inbox/inboxtest", "internal/chat/chattest", "internal/audit/audittest", "internal/schedule/scheduletest", "internal/mail/template/templatetest"}
 
 func TestImports(t *testing.T) {
 	for folder, files := range packages(t) {

@@ -165,7 +165,7 @@ func (d *Dashboard) bulkCommand(w http.ResponseWriter, r *http.Request) {
 	v := bulkView{bulkRun: b, Stopped: r.PostForm.Has("stop")}
 	status := http.StatusOK
 	if !v.Stopped {
-		if err := d.bulkStep(r, &v); err != nil {
+		if err := d.bulkStep(w, r, &v); err != nil {
 			if job.CodeOf(err) == job.CodeInvalid {
 				d.refuse(w, r, err)
 				return
@@ -177,7 +177,7 @@ func (d *Dashboard) bulkCommand(w http.ResponseWriter, r *http.Request) {
 	d.render(w, r, status, "bulk.html", v.Verb()+" jobs", v)
 }
 
-func (d *Dashboard) bulkStep(r *http.Request, v *bulkView) error {
+func (d *Dashboard) bulkStep(w http.ResponseWriter, r *http.Request, v *bulkView) error {
 	ctx, cancel := context.WithTimeout(r.Context(), bulkTime)
 	defer cancel()
 	f := v.Filter
@@ -185,7 +185,11 @@ func (d *Dashboard) bulkStep(r *http.Request, v *bulkView) error {
 	if f.Limit == 0 {
 		return nil
 	}
-	report, err := d.Jobs.ActOnMatching(ctx, v.Act, f, actor(userOf(r)))
+	var report job.BulkReport
+	err := d.Audit.Do(ctx, d.act(w, r, "", "").OnMany(v.Act, f), func(ctx context.Context) (err error) {
+		report, err = d.Jobs.ActOnMatching(ctx, v.Act, f, actor(userOf(r)))
+		return err
+	})
 	v.Done += report.Done
 	for reason, n := range report.Refused {
 		v.Refused[reason] += n

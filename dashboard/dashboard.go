@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
@@ -56,6 +57,7 @@ type Options struct {
 	Types      *tasks.Catalogue
 	Schedules  Schedules
 	Deliveries Deliveries
+	Audit      *audit.Log // started by its owner
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	Redis        redis.UniversalClient // shared; it stays its owner's to close
@@ -147,6 +149,8 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+scheduleRoot+"/{name}/edit", d.known(d.editSchedulePage))
 	mux.Handle("POST "+scheduleRoot+"/{name}/save", d.known(d.saveSchedule))
 	mux.Handle("POST "+scheduleRoot+"/{name}/{command}", d.known(d.scheduleCommand))
+	mux.Handle("GET "+auditRoot, d.known(d.auditPage))
+	mux.Handle("GET "+auditRoot+".csv", d.known(d.exportAudit))
 	mux.Handle(queueRoot, d.known(monitor.ServeHTTP))
 	mux.Handle(queueRoot+"/", d.known(monitor.ServeHTTP))
 	mux.Handle(root+"/", d.known(func(w http.ResponseWriter, r *http.Request) {

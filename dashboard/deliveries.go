@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 )
@@ -189,13 +190,20 @@ func (d *Dashboard) deliveryCommand(w http.ResponseWriter, r *http.Request) {
 	command, next := r.PathValue("command"), deliveryPath(id)
 	switch command {
 	case "resend":
-		var made job.ID
-		made, err = d.Deliveries.Resend(r.Context(), id, actor(user), r.PostFormValue("once"))
-		next = deliveryPath(made)
+		err = d.Audit.Steps(r.Context(), d.act(w, r, audit.JobResend, string(id)), audit.One(func(ctx context.Context) error {
+			made, err := d.Deliveries.Resend(ctx, id, actor(user), r.PostFormValue("once"))
+			next = deliveryPath(made)
+			return err
+		}))
 	case "cancel":
-		err = d.Deliveries.Cancel(r.Context(), id, actor(user))
+		err = d.Audit.Do(r.Context(), d.act(w, r, audit.JobCancel, string(id)), func(ctx context.Context) error {
+			return d.Deliveries.Cancel(ctx, id, actor(user))
+		})
 	case "suppress":
-		err = d.Deliveries.Suppress(r.Context(), id, actor(user))
+		// By the mail: the address is the domain's to read.
+		err = d.Audit.Do(r.Context(), d.act(w, r, audit.SuppressionAdd, string(id)), func(ctx context.Context) error {
+			return d.Deliveries.Suppress(ctx, id, actor(user))
+		})
 		next += "?suppressed"
 	default:
 		err = job.Errorf(job.CodeNotFound, "there is no such command")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
@@ -57,7 +58,7 @@ func newMailRig(t *testing.T) *mailRig {
 	m.schedules = schedule.New(schedule.Options{Store: s.Schedules(), Jobs: m.jobs, Log: log, Metrics: prometheus.NewRegistry()})
 	m.rig = newRig(t, func(o *Options) {
 		o.Schedules = m.schedules
-		o.Jobs, o.Suppressions = m.jobs, s.Suppressions()
+		o.Jobs, o.Suppressions, o.Audit = m.jobs, s.Suppressions(), audit.New(s.Audit(), log)
 		o.Deliveries = delivery.New(delivery.Options{
 			Store: s, Jobs: m.jobs, Suppressions: s.Suppressions(),
 			Objectives: delivery.Objectives{{Category: "receipt", Share: 0.99, Within: time.Minute}},

@@ -4,10 +4,10 @@ import (
 	"encoding/csv"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/delivery"
+	"github.com/postrider/postrider/internal/sheet"
 )
 
 // exportColumns head the file.
@@ -52,7 +52,7 @@ func (d *Dashboard) exportDeliveries(w http.ResponseWriter, r *http.Request) {
 			shown(user, t.Answer.Text), strconv.Itoa(t.Attempts), strconv.Itoa(t.ReplyCode), shown(user, t.AcceptedBy), stamp(t.CreatedAt), stamp(t.FinishedAt),
 		}
 		for i := range row {
-			row[i] = harmless(row[i])
+			row[i] = sheet.Guarded(row[i])
 		}
 		return out.Write(row)
 	})
@@ -67,15 +67,6 @@ func (d *Dashboard) exportDeliveries(w http.ResponseWriter, r *http.Request) {
 		_ = begin() // an empty file with its head; who left needs none
 	}
 	out.Flush()
-}
-
-// harmless keeps a spreadsheet from taking a cell for a formula (OWASP, "CSV
-// Injection").
-func harmless(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
 }
 
 func stamp(t time.Time) string {

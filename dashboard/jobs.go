@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -180,7 +180,7 @@ func (d *Dashboard) command(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	command := r.PathValue("command")
-	err = d.carryOut(r, id, command, user)
+	err = d.carryOut(w, r, id, command)
 	if code := job.CodeOf(err); code == job.CodeConflict || code == job.CodeInvalid {
 		status, message := d.told(r, err)
 		d.showJob(w, r, id, status, message)
@@ -197,19 +197,32 @@ func (d *Dashboard) command(w http.ResponseWriter, r *http.Request) {
 // errViewer refuses a viewer's attempt to act.
 var errViewer = job.Errorf(job.CodeForbidden, "viewers may look and not act")
 
-func (d *Dashboard) carryOut(r *http.Request, id job.ID, command string, user auth.User) (err error) {
-	ctx, by := r.Context(), actor(user)
-	switch command {
-	case "cancel":
-		_, err = d.Jobs.Cancel(ctx, id, by)
-	case "retry":
-		_, err = d.Jobs.Retry(ctx, id, by)
-	case "run":
-		_, err = d.Jobs.RunNow(ctx, id, by)
-	case "resolve":
-		_, err = d.Jobs.Resolve(ctx, id, by, job.Resolution(r.PostFormValue("outcome")))
-	default:
-		err = job.Errorf(job.CodeNotFound, "there is no such command")
+// jobActions are the commands of a job's page.
+var jobActions = map[string]audit.Action{
+	"cancel": audit.JobCancel, "retry": audit.JobRetry, "run": audit.JobRun, "resolve": audit.JobResolve,
+}
+
+func (d *Dashboard) carryOut(w http.ResponseWriter, r *http.Request, id job.ID, command string) error {
+	action, known := jobActions[command]
+	if !known {
+		return job.Errorf(job.CodeNotFound, "there is no such command")
 	}
-	return err
+	doing, by := d.act(w, r, action, string(id)), actor(userOf(r))
+	resolution := job.Resolution(r.PostFormValue("outcome"))
+	if action == audit.JobResolve {
+		doing.Detail = string(resolution)
+	}
+	return d.Audit.Do(r.Context(), doing, func(ctx context.Context) (err error) {
+		switch action {
+		case audit.JobCancel:
+			_, err = d.Jobs.Cancel(ctx, id, by)
+		case audit.JobRetry:
+			_, err = d.Jobs.Retry(ctx, id, by)
+		case audit.JobRun:
+			_, err = d.Jobs.RunNow(ctx, id, by)
+		case audit.JobResolve:
+			_, err = d.Jobs.Resolve(ctx, id, by, resolution)
+		}
+		return err
+	})
 }

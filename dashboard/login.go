@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/limit"
 )
@@ -68,9 +69,16 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !ok {
+		d.Audit.FailedLogin(limit.ClientAddr(r))
 		d.log.Warn("a login failed", "addr", limit.ClientAddr(r)) // not the name: people type passwords there
 		view.Problem = "Name or password is wrong."
 		d.render(w, r, http.StatusUnauthorized, "login.html", "Log in", view)
+		return
+	}
+	doing := d.act(w, r, audit.Login, "")
+	doing.Actor = actor(user)
+	if err := d.Audit.Do(r.Context(), doing, func(context.Context) error { return nil }); err != nil {
+		d.refuse(w, r, err)
 		return
 	}
 	d.log.Info("a user logged in", "user", user.Name, "addr", limit.ClientAddr(r))

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/postrider/postrider/internal/audit"
+	"github.com/postrider/postrider/internal/audit/audittest"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/delivery"
@@ -134,6 +136,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 		Jobs: r.jobs, Types: types, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
 		Numbers: told, Keys: auth.NewKeys(auth.Config{}), OwnPage: socketio.SameHost,
 		LoggedOut: func(context.Context, string) error { return nil },
+		Audit:     audit.New(&audittest.Memory{}, log),
 		Log:       log, Clock: time.Now,
 	}
 	if err := o.Users.UnmarshalText([]byte("ann:" + passwordHash() + ":admin,bob:" + passwordHash() + ":viewer")); err != nil {

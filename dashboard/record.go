@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 )
 
@@ -20,6 +21,13 @@ func record(h http.Handler, r *http.Request) *recorded {
 		got.status = http.StatusOK
 	}
 	return got
+}
+
+// replay gives the answer to who asked.
+func (r *recorded) replay(w http.ResponseWriter) {
+	maps.Copy(w.Header(), r.header)
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body.Bytes()) // who has left needs no answer
 }
 
 // Header implements http.ResponseWriter.

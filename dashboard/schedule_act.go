@@ -1,10 +1,12 @@
 package dashboard
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 	"net/url"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -18,21 +20,32 @@ func (d *Dashboard) scheduleCommand(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	ctx, by, name := r.Context(), actor(user), r.PathValue("name")
 	back, did := schedulePath(name), ""
+	doing := d.act(w, r, "", name)
 	var err error
 	switch r.PathValue("command") {
 	case "pause":
-		did = "paused"
-		_, err = d.Schedules.Pause(ctx, name, by)
+		did, doing.Action = "paused", audit.SchedulePause
+		err = d.Audit.Do(ctx, doing, func(ctx context.Context) error {
+			_, err := d.Schedules.Pause(ctx, name, by)
+			return err
+		})
 	case "resume":
-		did = "resumed"
-		_, err = d.Schedules.Resume(ctx, name, by)
+		did, doing.Action = "resumed", audit.ScheduleResume
+		err = d.Audit.Do(ctx, doing, func(ctx context.Context) error {
+			_, err := d.Schedules.Resume(ctx, name, by)
+			return err
+		})
 	case "run":
-		did = "run"
+		did, doing.Action = "run", audit.ScheduleRun
 		hash := sha256.Sum256([]byte(name))
-		_, err = d.Schedules.RunNow(ctx, name, job.Caller{Name: by, IdempotencyKey: r.PostFormValue("key"), BodyHash: hash[:]})
+		caller := job.Caller{Name: by, IdempotencyKey: r.PostFormValue("key"), BodyHash: hash[:]}
+		err = d.Audit.Steps(ctx, doing, audit.One(func(ctx context.Context) error {
+			_, err := d.Schedules.RunNow(ctx, name, caller)
+			return err
+		}))
 	case "delete":
-		did, back = "deleted", scheduleRoot
-		err = d.Schedules.Delete(ctx, name, by)
+		did, back, doing.Action = "deleted", scheduleRoot, audit.ScheduleDelete
+		err = d.Audit.Do(ctx, doing, func(ctx context.Context) error { return d.Schedules.Delete(ctx, name, by) })
 	default:
 		err = job.Errorf(job.CodeNotFound, "there is no such command")
 	}

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/tasks"
@@ -230,9 +232,15 @@ func (d *Dashboard) saveSchedule(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 	case f.New:
 		did = "created"
-		_, err = d.Schedules.Create(r.Context(), c, actor(user))
+		err = d.Audit.Do(r.Context(), d.act(w, r, audit.ScheduleCreate, c.Name), func(ctx context.Context) error {
+			_, err := d.Schedules.Create(ctx, c, actor(user))
+			return err
+		})
 	default:
-		_, err = d.Schedules.Replace(r.Context(), c, actor(user))
+		err = d.Audit.Do(r.Context(), d.act(w, r, audit.ScheduleReplace, c.Name), func(ctx context.Context) error {
+			_, err := d.Schedules.Replace(ctx, c, actor(user))
+			return err
+		})
 	}
 	if code := job.CodeOf(err); code == job.CodeConflict || code == job.CodeInvalid {
 		d.refuseScheduleForm(w, r, f, err)

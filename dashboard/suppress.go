@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/suppress"
@@ -81,7 +82,9 @@ func (d *Dashboard) addSuppression(w http.ResponseWriter, r *http.Request) {
 		d.showSuppressions(w, r, http.StatusUnprocessableEntity, suppressionsView{Form: form, Problem: "Not added: " + err.Error() + "."})
 		return
 	}
-	if err := d.Suppressions.Suppress(r.Context(), s); err != nil {
+	doing := d.act(w, r, audit.SuppressionAdd, s.Address)
+	doing.Detail = strings.TrimSpace(string(s.Reason) + " " + s.Category)
+	if err := d.Audit.Do(r.Context(), doing, func(ctx context.Context) error { return d.Suppressions.Suppress(ctx, s) }); err != nil {
 		d.refuse(w, r, err)
 		return
 	}
@@ -110,7 +113,13 @@ func (d *Dashboard) removeSuppressions(w http.ResponseWriter, r *http.Request) {
 	}
 	removed := 0
 	for _, f := range chosen {
-		gone, err := d.Suppressions.Unsuppress(r.Context(), f)
+		doing := d.act(w, r, audit.SuppressionRemove, f.Address)
+		doing.Detail, doing.Count = strings.TrimSpace(string(f.Reason)+" "+f.Category), 0
+		var gone []mail.Suppression
+		err := d.Audit.Do(r.Context(), doing, func(ctx context.Context) (err error) {
+			gone, err = d.Suppressions.Unsuppress(ctx, f)
+			return err
+		})
 		if err != nil {
 			d.refuse(w, r, err)
 			return
@@ -202,7 +211,9 @@ func (d *Dashboard) importSuppressions(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, job.Invalid(err))
 		return
 	}
-	if err := d.Suppressions.Suppress(ctx, all...); err != nil {
+	doing := d.act(w, r, audit.SuppressionImport, "")
+	doing.Count = len(all)
+	if err := d.Audit.Do(ctx, doing, func(ctx context.Context) error { return d.Suppressions.Suppress(ctx, all...) }); err != nil {
 		d.refuse(w, r, err)
 		return
 	}

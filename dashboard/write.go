@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 )
 
@@ -54,6 +56,11 @@ const (
 	opArchive = "archive"
 	opRun     = "run"
 )
+
+// taskActions are the audit's names of what is done with tasks.
+var taskActions = map[string]audit.Action{
+	opCancel: audit.TaskCancel, opDelete: audit.TaskDelete, opArchive: audit.TaskArchive, opRun: audit.TaskRun,
+}
 
 // write answers the requests of asynqmon's API that act. Those on queues are
 // asynqmon's own; those on tasks are carried out here, since asynqmon would
@@ -103,12 +110,34 @@ func (m *monitor) writeQueue(w http.ResponseWriter, r *http.Request, side monito
 		m.d.refuse(w, r, job.Errorf(job.CodeConflict, "queue %s is one of POSTRIDER_QUEUES: take it from there first", queue))
 		return
 	}
-	m.d.log.Info("a user acted on a queue", "user", userOf(r).Name, "method", r.Method, "path", r.URL.Path)
-	side.handler.ServeHTTP(w, r)
+	action := audit.QueuePause
+	switch {
+	case r.Method == http.MethodDelete:
+		action = audit.QueueDelete
+	case strings.HasSuffix(r.URL.Path, ":resume"):
+		action = audit.QueueResume
+	}
+	var got *recorded
+	err := m.d.Audit.Steps(r.Context(), m.d.act(w, r, action, queue), audit.One(func(ctx context.Context) error {
+		got = record(side.handler, r.WithContext(ctx))
+		if got.status >= http.StatusBadRequest {
+			return job.Errorf(job.CodeTemporary, "asynqmon answers %d", got.status)
+		}
+		return nil
+	}))
+	if got == nil { // it was not begun
+		m.d.refuse(w, r, err)
+		return
+	}
+	m.d.log.Info("a user acted on a queue", "user", userOf(r).Name, "action", action, "queue", queue, "status", got.status)
+	got.replay(w)
 }
 
 func (m *monitor) writeOne(w http.ResponseWriter, r *http.Request, queue, taskID, op string) {
-	if err := m.act(r.Context(), actor(userOf(r)), queue, taskID, op); err != nil {
+	err := m.d.Audit.Steps(r.Context(), m.d.act(w, r, taskActions[op], taskID), audit.One(func(ctx context.Context) error {
+		return m.act(ctx, actor(userOf(r)), queue, taskID, op)
+	}))
+	if err != nil {
 		m.d.refuse(w, r, err)
 		return
 	}
@@ -135,22 +164,19 @@ func (m *monitor) writeBulk(w http.ResponseWriter, r *http.Request, b bulk) {
 		m.d.refuse(w, r, err)
 		return
 	}
-	var mu sync.Mutex
-	var first error
-	done, failed := []string{}, []string{} // not null in JSON
-	eachOf(len(ids), actors, func(i int) {
-		err := m.act(r.Context(), actor(userOf(r)), b.queue, ids[i], b.op)
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			failed = append(failed, ids[i])
-			return
-		}
-		done = append(done, ids[i])
+	doing := m.d.act(w, r, taskActions[b.op], b.queue)
+	doing.Detail, doing.Count = b.state, len(ids)
+	var done, failed []string
+	begun := false
+	first := m.d.Audit.Steps(r.Context(), doing, func(ctx context.Context) (int, error) {
+		begun = true
+		done, failed, err = m.actOnAll(ctx, actor(userOf(r)), b, ids)
+		return len(done), err
 	})
+	if !begun {
+		m.d.refuse(w, r, first)
+		return
+	}
 	m.d.log.Info("a user acted on tasks", "user", userOf(r).Name, "op", b.op, "queue", b.queue, "done", len(done), "failed", len(failed))
 	if b.all && first != nil {
 		status, message := m.d.told(r, first)
@@ -163,6 +189,26 @@ func (m *monitor) writeBulk(w http.ResponseWriter, r *http.Request, b bulk) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // a browser that has left needs no answer
+}
+
+// actOnAll acts on each of the tasks. The error is that of the first that failed.
+func (m *monitor) actOnAll(ctx context.Context, by string, b bulk, ids []string) (done, failed []string, first error) {
+	done, failed = []string{}, []string{} // not null in JSON
+	var mu sync.Mutex
+	eachOf(len(ids), actors, func(i int) {
+		err := m.act(ctx, by, b.queue, ids[i], b.op)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			failed = append(failed, ids[i])
+			return
+		}
+		done = append(done, ids[i])
+	})
+	return done, failed, first
 }
 
 // idsOf lists the tasks that a bulk request is about.

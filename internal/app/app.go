@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/cache"
@@ -90,6 +91,7 @@ type App struct {
 	schedules  *schedule.Service
 	recipients *recipient.Service
 	inbox      *inbox.Service
+	audit      *audit.Log
 	push       *inbox.Pusher
 	publisher  *live.Publisher
 	feed       *job.Feed // nil in a process without the API
@@ -227,6 +229,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store = st
+	a.audit = audit.New(st.Audit(), a.log)
 	a.files = attach.NewKeeper(st.Files(), a.cfg.Files)
 	a.life.onStop("store", partLimit, func(context.Context) error { return st.Close() })
 	a.push, a.inbox = push, inbox.NewService(st, push)
@@ -379,6 +382,8 @@ func (a *App) Start() error {
 		a.feed.Start()
 		a.life.onStop("event feed", partLimit, func(context.Context) error { a.feed.Close(); return nil })
 		a.startBounces()
+		a.audit.Start()
+		a.life.onStop("audit", partLimit, a.audit.Stop)
 		a.startNumbers()
 		a.startLive()
 		a.startHTTP()
@@ -436,7 +441,7 @@ func (a *App) periodic(ctx context.Context) ([]broker.Periodic, error) {
 // startWorker stops in three steps: no more tasks are taken, running jobs end
 // or are given back, and Redis hears what became of them.
 func (a *App) startWorker() error {
-	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Chats: a.store.Chats(), Archive: a.broker, Files: a.store.Files()}
+	housekeeping := work.Housekeeping{Jobs: a.store, Retention: a.cfg.Keep, Inboxes: a.store, Chats: a.store.Chats(), Archive: a.broker, Files: a.store.Files(), Audit: a.store.Audit(), KeepAudit: a.cfg.Audit.Keep}
 	a.limits.Start()
 	a.life.onStop("limits", partLimit, func(context.Context) error { a.limits.Stop(); return nil })
 	mails := work.Mail{

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/config"
@@ -53,6 +54,7 @@ type Config struct {
 	Work       work.Config
 	Table      schedule.Config
 	Keep       job.Retention
+	Audit      audit.Config
 	Answer     delivery.Config
 	Log        telemetry.Config
 	Trace      telemetry.TraceConfig

@@ -57,7 +57,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return err
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Audit: a.audit, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Preferences: a.recipients, Inbox: a.inbox, Chats: a.chat, Cache: a.cache, Live: a.publisher, MayEnter: a.rooms.MayEnter, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Categories: a.cfg.Categories, Config: a.cfg.HTTP, Tracer: a.tracer, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
@@ -85,7 +85,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	}
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
-		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
+		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Audit: a.audit, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
 		Numbers: a.numbers, Keys: a.keys, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),

@@ -110,9 +110,13 @@ func (a *api) countBulk(ctx context.Context, act job.Bulk, f job.Filter) (BulkOu
 }
 
 // actBulk does what was asked for; did names it.
-func (a *api) actBulk(ctx context.Context, act job.Bulk, f job.Filter, did string) (int, BulkOutcome, error) {
+func (a *api) actBulk(ctx context.Context, command job.Bulk, f job.Filter, did string) (int, BulkOutcome, error) {
 	who, _ := auth.From(ctx)
-	report, err := a.jobs.ActOnMatching(ctx, act, f, who.Name)
+	var report job.BulkReport
+	err := a.audit.Do(ctx, act(ctx, "", "").OnMany(command, f), func(ctx context.Context) (err error) {
+		report, err = a.jobs.ActOnMatching(ctx, command, f, who.Name)
+		return err
+	})
 	if err != nil {
 		if report.Done > 0 {
 			err = job.Wrap(job.CodeOf(err), err, "%d jobs were %s before this failed; ask again for the others", report.Done, did)

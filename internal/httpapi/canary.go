@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/tasks"
 )
@@ -19,11 +20,15 @@ func (a *api) rehearse(ctx context.Context, req retryRequest, f job.Filter, acto
 	if req.Limit != nil {
 		f.Limit = *req.Limit
 	}
-	batch, made, passed, err := a.jobs.Rehearse(ctx, f, actor)
-	if err != nil {
-		return nil, err
-	}
-	return &retryAnswer{retryOutcome{Retried: len(made), BatchID: batch, BulkOutcome: BulkOutcome{Matched: len(made) + passed, Passed: passed}}}, nil
+	doing := act(ctx, "", "").OnMany(job.BulkRetry, f)
+	doing.Action = audit.JobsRehearse
+	out := &retryAnswer{}
+	err := a.audit.Steps(ctx, doing, func(ctx context.Context) (int, error) {
+		batch, made, passed, err := a.jobs.Rehearse(ctx, f, actor)
+		out.Body = retryOutcome{Retried: len(made), BatchID: batch, BulkOutcome: BulkOutcome{Matched: len(made) + passed, Passed: passed}}
+		return len(made), err
+	})
+	return out, err
 }
 
 // sendCanary retries the first jobs that the filter chooses. The cursor that it

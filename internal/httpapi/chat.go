@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/job"
@@ -205,5 +206,10 @@ func (a *api) deleteMessage(ctx context.Context, in *deleteMessageInput) (*struc
 	if err != nil || !chat.ValidName(in.Room) {
 		return nil, job.Errorf(job.CodeNotFound, "the room has no such message")
 	}
-	return nil, ofChat(a.chats.Delete(ctx, in.Room, id, by))
+	if by != "" { // their own words
+		return nil, ofChat(a.chats.Delete(ctx, in.Room, id, by))
+	}
+	doing := act(ctx, audit.MessageDelete, "room:"+in.Room)
+	doing.Detail = id.String()
+	return nil, a.audit.Steps(ctx, doing, audit.One(func(ctx context.Context) error { return ofChat(a.chats.Delete(ctx, in.Room, id, by)) }))
 }

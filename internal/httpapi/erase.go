@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/inbox"
@@ -66,7 +67,11 @@ func (a *api) erase(ctx context.Context, in *eraseInput) (*eraseAnswer, error) {
 		return nil, job.Invalid(tasks.Invalid{{Field: "cursor", Problem: "is not one that an answer before gave"}})
 	}
 	who, _ := auth.From(ctx)
-	did, err := a.deliveries.Erase(ctx, p, who.Name, string(from))
+	var did delivery.Erasure
+	err = a.audit.Steps(ctx, act(ctx, audit.RecipientErase, p.Address), func(ctx context.Context) (int, error) {
+		did, err = a.deliveries.Erase(ctx, p, who.Name, string(from))
+		return did.Jobs + did.Texts, err
+	})
 	a.cache.Drop(ctx, inbox.Inboxes) // others' quote the person too
 	if err != nil {
 		return nil, err

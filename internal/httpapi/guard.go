@@ -114,9 +114,10 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.refuse(ctx, err)
 		return
 	}
-	exchangeOf(ctx.Context()).who = who.Name
+	x := exchangeOf(ctx.Context())
+	x.who, x.addr = who.Name, limit.ClientAddr(r)
 	if who.User != nil {
-		exchangeOf(ctx.Context()).who = "a user" // whose id may be an address
+		x.who = "a user" // whose id may be an address
 	}
 	next(huma.WithContext(ctx, auth.With(ctx.Context(), who)))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/cors"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/delivery"
@@ -42,6 +43,7 @@ type Options struct {
 	Chats       Chats // a *chat.Service
 	Files       *attach.Keeper
 	Deliveries  *delivery.Service
+	Audit       *audit.Log       // of what callers do; started by its owner
 	Feed        *job.Feed        // that is started
 	Types       *tasks.Catalogue // that Jobs accepts
 	Templates   *template.Library
@@ -79,6 +81,7 @@ type api struct {
 	inbox        *inbox.Service
 	chats        Chats
 	deliveries   *delivery.Service
+	audit        *audit.Log
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	templates    *template.Library
@@ -125,7 +128,7 @@ func New(o Options) (_ http.Handler, err error) {
 	}()
 	log := o.Log.With("component", "http")
 	a := &api{
-		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, types: o.Types,
+		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, audit: o.Audit, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, chats: o.Chats, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
 		cache:   o.Cache,
@@ -184,6 +187,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.templateRoutes()
 	a.scheduleRoutes()
 	a.suppressionRoutes()
+	a.auditRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()
 	a.liveRoutes()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/live"
@@ -88,12 +89,16 @@ func (a *api) revokeRoutes(errs []int) {
 		handled(a, func(ctx context.Context, in *struct {
 			User string `path:"userId" maxLength:"128" doc:"the user's id"`
 		}) (*struct{}, error) {
-			return nil, redisAway(a.live.RevokeUser(ctx, in.User))
+			return nil, a.audit.Steps(ctx, act(ctx, audit.TokenRevoke, "user:"+in.User), audit.One(func(ctx context.Context) error {
+				return redisAway(a.live.RevokeUser(ctx, in.User))
+			}))
 		}))
 	huma.Register(a.huma, revoke("revoke-token", "/live/tokens/{tokenId}", "Revoke a token"),
 		handled(a, func(ctx context.Context, in *struct {
 			ID string `path:"tokenId" maxLength:"256" doc:"the token's claim jti"`
 		}) (*struct{}, error) {
-			return nil, redisAway(a.live.RevokeToken(ctx, in.ID))
+			return nil, a.audit.Steps(ctx, act(ctx, audit.TokenRevoke, in.ID), audit.One(func(ctx context.Context) error {
+				return redisAway(a.live.RevokeToken(ctx, in.ID))
+			}))
 		}))
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/postrider/postrider/internal/audit"
+	"github.com/postrider/postrider/internal/audit/audittest"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/cache"
 	"github.com/postrider/postrider/internal/chat"
@@ -104,6 +106,7 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push), Cache: kept,
 		Chats: chat.New(chat.Options{Redis: rdb, Archive: chattest.NewMemory(), Push: silent{}, Log: logger}),
 		Live:  &revocations{},
+		Audit: audit.New(&audittest.Memory{}, logger),
 		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}
@@ -157,7 +160,7 @@ func (s *service) send(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	a := answer{t: s.t, status: w.Code, header: w.Header(), text: w.Body.String()}
-	if strings.Contains(w.Header().Get("Content-Type"), "json") {
+	if ct := w.Header().Get("Content-Type"); strings.Contains(ct, "json") && ct != "application/x-ndjson" {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.json); err != nil {
 			s.t.Fatalf("%s %s answered what is no JSON: %v\n%s", r.Method, r.URL, err, w.Body)
 		}

@@ -28,6 +28,7 @@ import (
 type exchange struct {
 	id    string    // the request's
 	who   string    // name of the API key, once it is known
+	addr  string    // that it comes from, once who is known
 	began time.Time // when its header had been read
 	span  telemetry.Span
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 )
@@ -38,7 +39,11 @@ func (a *api) resendJob(ctx context.Context, in *resendInput) (*acceptance, erro
 		hash := sha256.Sum256([]byte("resend\n" + string(id)))
 		caller.BodyHash = hash[:]
 	}
-	got, err := a.charged(ctx, caller, 1, func() (job.Accepted, error) { return a.jobs.SendAgain(ctx, id, caller) })
+	var got job.Accepted
+	err = a.audit.Steps(ctx, act(ctx, audit.JobResend, string(id)), func(ctx context.Context) (int, error) {
+		got, err = a.charged(ctx, caller, 1, func() (job.Accepted, error) { return a.jobs.SendAgain(ctx, id, caller) })
+		return len(got.Jobs), err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 )
 
@@ -54,14 +55,14 @@ func (a *api) routes() {
 	huma.Register(a.huma, operation(huma.Operation{
 		OperationID: "cancel-job", Method: http.MethodDelete, Path: "/jobs/{id}", Summary: "Cancel a job",
 		Description: "One that waits is cancelled at once. One that runs is asked to stop: its state stays running, with cancel_requested, until its worker has told what really happened. One that is over is a 409.",
-	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.Cancel)))
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(audit.JobCancel, "", a.jobs.Cancel)))
 	huma.Register(a.huma, operation(huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/jobs/{id}/retry", Summary: "Run a failed job again",
 		Description: "A job that is failed, cancelled, expired or suppressed becomes due at once, with all its attempts. Any other is a 409.",
-	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.Retry)))
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(audit.JobRetry, "", a.jobs.Retry)))
 	huma.Register(a.huma, operation(huma.Operation{
 		OperationID: "run-job", Method: http.MethodPost, Path: "/jobs/{id}/run", Summary: "Run a waiting job now",
-	}, auth.JobsWrite, commandErrors), handled(a, a.command(a.jobs.RunNow)))
+	}, auth.JobsWrite, commandErrors), handled(a, a.command(audit.JobRun, "", a.jobs.RunNow)))
 
 	a.resendRoute(commandErrors)
 

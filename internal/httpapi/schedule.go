@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/schedule"
@@ -137,7 +138,11 @@ func (a *api) createSchedule(ctx context.Context, in *bodyInput) (*scheduleCreat
 		return nil, err
 	}
 	who, _ := auth.From(ctx)
-	e, err := a.schedules.Create(ctx, body.change(), who.Name)
+	var e schedule.Entry
+	err = a.audit.Do(ctx, act(ctx, audit.ScheduleCreate, body.Name), func(ctx context.Context) error {
+		e, err = a.schedules.Create(ctx, body.change(), who.Name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +170,11 @@ func (a *api) replaceSchedule(ctx context.Context, in *replaceInput) (*scheduleA
 		return nil, err
 	}
 	who, _ := auth.From(ctx)
-	e, err := a.schedules.Replace(ctx, c, who.Name)
+	var e schedule.Entry
+	err = a.audit.Do(ctx, act(ctx, audit.ScheduleReplace, in.Name), func(ctx context.Context) error {
+		e, err = a.schedules.Replace(ctx, c, who.Name)
+		return err
+	})
 	if errors.Is(err, schedule.ErrChanged) { // RFC 9110 section 13.1.1
 		stale := problemOf(err)
 		return nil, newProblem(http.StatusPreconditionFailed, job.CodeConflict, stale.Detail)
@@ -190,10 +199,14 @@ func (a *api) findSchedule(ctx context.Context, in *nameInput) (*scheduleAnswer,
 }
 
 // onSchedule makes a handler of one of the timetable's commands.
-func onSchedule(a *api, do func(s Schedules, ctx context.Context, name, actor string) (schedule.Entry, error)) func(context.Context, *nameInput) (*scheduleAnswer, error) {
+func onSchedule(a *api, action audit.Action, do func(s Schedules, ctx context.Context, name, actor string) (schedule.Entry, error)) func(context.Context, *nameInput) (*scheduleAnswer, error) {
 	return func(ctx context.Context, in *nameInput) (*scheduleAnswer, error) {
 		who, _ := auth.From(ctx)
-		e, err := do(a.schedules, ctx, in.Name, who.Name)
+		var e schedule.Entry
+		err := a.audit.Do(ctx, act(ctx, action, in.Name), func(ctx context.Context) (err error) {
+			e, err = do(a.schedules, ctx, in.Name, who.Name)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +216,9 @@ func onSchedule(a *api, do func(s Schedules, ctx context.Context, name, actor st
 
 func (a *api) deleteSchedule(ctx context.Context, in *nameInput) (*struct{}, error) {
 	who, _ := auth.From(ctx)
-	return nil, a.schedules.Delete(ctx, in.Name, who.Name)
+	return nil, a.audit.Do(ctx, act(ctx, audit.ScheduleDelete, in.Name), func(ctx context.Context) error {
+		return a.schedules.Delete(ctx, in.Name, who.Name)
+	})
 }
 
 type schedulesAnswer struct {

@@ -6,7 +6,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
+	"github.com/postrider/postrider/internal/job"
 )
 
 // scheduleRoutes declares the operations on the timetable.
@@ -59,19 +61,23 @@ func (a *api) scheduleRoutes() {
 	}, changeErrors), handled(a, a.deleteSchedule))
 	huma.Register(a.huma, write(huma.Operation{
 		OperationID: "pause-schedule", Method: http.MethodPost, Path: "/schedules/{name}/pause", Summary: "Pause a schedule",
-	}, changeErrors), handled(a, onSchedule(a, Schedules.Pause)))
+	}, changeErrors), handled(a, onSchedule(a, audit.SchedulePause, Schedules.Pause)))
 	huma.Register(a.huma, write(huma.Operation{
 		OperationID: "resume-schedule", Method: http.MethodPost, Path: "/schedules/{name}/resume", Summary: "Resume a paused schedule",
 		Description: "It goes on with its next slot: those of the pause are not made up for.",
-	}, changeErrors), handled(a, onSchedule(a, Schedules.Resume)))
+	}, changeErrors), handled(a, onSchedule(a, audit.ScheduleResume, Schedules.Resume)))
 
 	run := write(huma.Operation{
 		OperationID: "run-schedule", Method: http.MethodPost, Path: "/schedules/{name}/run", Summary: "Make a job of a schedule now", DefaultStatus: http.StatusAccepted,
 		Description: "Paused or not; its slots stay as they are.",
 	}, changeErrors)
 	huma.Register(a.huma, run, handled(a, func(ctx context.Context, in *runInput) (*acceptance, error) {
-		// The name tells this request from another under the same key.
-		got, err := a.schedules.RunNow(ctx, in.Name, callerOf(ctx, run, in.Key, []byte(in.Name)))
+		var got job.Accepted
+		err := a.audit.Steps(ctx, act(ctx, audit.ScheduleRun, in.Name), func(ctx context.Context) (n int, err error) {
+			// The name tells this request from another under the same key.
+			got, err = a.schedules.RunNow(ctx, in.Name, callerOf(ctx, run, in.Key, []byte(in.Name)))
+			return len(got.Jobs), err
+		})
 		if err != nil {
 			return nil, err
 		}

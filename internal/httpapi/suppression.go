@@ -5,11 +5,13 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
@@ -134,7 +136,9 @@ func (a *api) suppress(ctx context.Context, in *suppressInput) (*suppressionsAns
 	if err := bad.OrNil(); err != nil {
 		return nil, job.Invalid(err)
 	}
-	if err := a.suppressions.Suppress(ctx, s); err != nil {
+	doing := act(ctx, audit.SuppressionAdd, s.Address)
+	doing.Detail = strings.TrimSpace(string(s.Reason) + " " + s.Category)
+	if err := a.audit.Do(ctx, doing, func(ctx context.Context) error { return a.suppressions.Suppress(ctx, s) }); err != nil {
 		return nil, err
 	}
 	found, err := a.suppressions.Find(ctx, s.Address)
@@ -158,12 +162,18 @@ func (a *api) unsuppress(ctx context.Context, in *unsuppressInput) (*suppression
 	if err := bad.OrNil(); err != nil {
 		return nil, job.Invalid(err)
 	}
-	gone, err := a.suppressions.Unsuppress(ctx, f)
+	doing := act(ctx, audit.SuppressionRemove, f.Address)
+	doing.Detail = strings.TrimSpace(string(f.Reason) + " " + f.Category)
+	var gone []mail.Suppression
+	err := a.audit.Do(ctx, doing, func(ctx context.Context) (err error) {
+		gone, err = a.suppressions.Unsuppress(ctx, f)
+		if err == nil && len(gone) == 0 {
+			err = job.Errorf(job.CodeNotFound, "the address is not suppressed so")
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	if len(gone) == 0 {
-		return nil, job.Errorf(job.CodeNotFound, "the address is not suppressed so")
 	}
 	out := &suppressionsAnswer{}
 	out.Body.Suppressions = showSuppressions(gone)
@@ -186,7 +196,9 @@ func (a *api) importSuppressions(ctx context.Context, in *importInput) (*importA
 	if err != nil {
 		return nil, job.Invalid(err)
 	}
-	if err := a.suppressions.Suppress(ctx, all...); err != nil {
+	doing := act(ctx, audit.SuppressionImport, "")
+	doing.Count = len(all)
+	if err := a.audit.Do(ctx, doing, func(ctx context.Context) error { return a.suppressions.Suppress(ctx, all...) }); err != nil {
 		return nil, err
 	}
 	out := &importAnswer{}

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/testkit"
 )
 
-// withSuppressions gives the API a list on a database of its own.
+// withSuppressions gives the API a list, and an audit, on a database of its own.
 func withSuppressions(t testing.TB) func(*Options) {
 	return func(o *Options) {
 		url := "sqlite:" + filepath.Join(t.TempDir(), "suppressions.db")
@@ -27,7 +28,7 @@ func withSuppressions(t testing.TB) func(*Options) {
 				t.Error(err)
 			}
 		})
-		o.Suppressions = s.Suppressions()
+		o.Suppressions, o.Audit = s.Suppressions(), audit.New(s.Audit(), testkit.Logger(t))
 	}
 }
 

@@ -115,7 +115,10 @@ func (s *Store) Change(ctx context.Context, ids []job.ID, decide job.Decision) (
 		if err := x.save(ctx, changed); err != nil {
 			return err
 		}
-		return x.insertEvents(ctx, events)
+		if err := x.insertEvents(ctx, events); err != nil {
+			return err
+		}
+		return x.record(ctx, len(out))
 	})
 	if err != nil {
 		return nil, coded("changing jobs", err)

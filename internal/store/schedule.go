@@ -45,6 +45,9 @@ func (v Schedules) Change(ctx context.Context, name string, decide schedule.Deci
 	var out schedule.Entry
 	err := v.s.transact(ctx, "change_schedule", func(x *tx) error {
 		out = schedule.Entry{}
+		if err := x.record(ctx, 1); err != nil { // which is taken back with the rest
+			return err
+		}
 		old, err := x.lockEntry(ctx, name, "TRUE", "")
 		if err != nil {
 			return err

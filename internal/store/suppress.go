@@ -22,7 +22,10 @@ func (s *Store) Suppressions() Suppressions { return Suppressions{s} }
 // Suppress implements mail.Suppressions.
 func (v Suppressions) Suppress(ctx context.Context, all ...mail.Suppression) error {
 	return coded("suppressing addresses", v.s.transact(ctx, "suppress", func(x *tx) error {
-		return x.suppress(ctx, all)
+		if err := x.suppress(ctx, all); err != nil {
+			return err
+		}
+		return x.record(ctx, len(all))
 	}))
 }
 
@@ -96,7 +99,11 @@ func (v Suppressions) Unsuppress(ctx context.Context, f mail.SuppressionFilter) 
 	where, args := v.conditions(f)
 	err = v.s.transact(ctx, "unsuppress", func(x *tx) error {
 		out = nil
-		return x.rows(ctx, nil, "DELETE FROM suppressions WHERE "+where+" RETURNING "+suppressionColumns, scanSuppressions(&out), args...)
+		err := x.rows(ctx, nil, "DELETE FROM suppressions WHERE "+where+" RETURNING "+suppressionColumns, scanSuppressions(&out), args...)
+		if err != nil {
+			return err
+		}
+		return x.record(ctx, len(out))
 	})
 	return out, coded("removing suppressions", err)
 }

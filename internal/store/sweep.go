@@ -27,15 +27,16 @@ type column struct{ name, kind string }
 var personal = []string{"streams", "idempotency_keys", "preferences", "digests", "digest_items"}
 
 // relations lists every table that has text in it, by name: the schema itself
-// says which, so that no new one is forgotten.
+// says which, so that no new one is forgotten. The audit names nobody whom an
+// erasure is about (see auditName), and cannot be changed.
 func (s *Store) relations(ctx context.Context) (out []relation, err error) {
 	q := `SELECT m.name, p.name, lower(p.type), p.pk FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS p
-		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version' ORDER BY m.name, p.pk, p.cid`
+		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT IN ('goose_db_version', 'audit') ORDER BY m.name, p.pk, p.cid`
 	if s.postgres {
 		q = `SELECT c.table_name, c.column_name, c.data_type, COALESCE(k.ordinal_position, 0) FROM information_schema.columns c
 			LEFT JOIN information_schema.table_constraints t ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.constraint_type = 'PRIMARY KEY'
 			LEFT JOIN information_schema.key_column_usage k ON k.constraint_schema = t.constraint_schema AND k.constraint_name = t.constraint_name AND k.column_name = c.column_name
-			WHERE c.table_schema = current_schema() AND c.table_name <> 'goose_db_version' ORDER BY c.table_name, 4, c.ordinal_position`
+			WHERE c.table_schema = current_schema() AND c.table_name NOT IN ('goose_db_version', 'audit') ORDER BY c.table_name, 4, c.ordinal_position`
 	}
 	err = s.ask(ctx, "reading the schema", q, func(rows *sql.Rows) error {
 		var name, col, kind string

@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
 )
@@ -27,6 +28,10 @@ type tx struct {
 	until time.Time // no statement waits longer
 	// notified are the notifications that it has written.
 	notified []inbox.Notification
+	// note is the act that it carries out, nil without one; its record has part.
+	note     *audit.Note
+	part     int
+	recorded bool
 }
 
 // querier is an sql.Tx, or an sql.DB.
@@ -160,7 +165,23 @@ func (s *Store) fault(op, point string) error {
 // transact runs f, whose writes are repeatable, until it was committed or
 // failed for a reason of its own. ctx and RepeatFor bound it.
 func (s *Store) transact(ctx context.Context, op string, f func(*tx) error) error {
-	return s.repeat(ctx, op, func(ctx context.Context) error { return s.attempt(ctx, op, f) })
+	note := audit.NoteOf(ctx)
+	if note == nil {
+		return s.repeat(ctx, op, func(ctx context.Context) error { return s.attempt(ctx, op, f) })
+	}
+	part, recorded := note.NextPart(), false
+	err := s.repeat(ctx, op, func(ctx context.Context) error {
+		return s.attempt(ctx, op, func(x *tx) error {
+			x.note, x.part = note, part
+			err := f(x)
+			recorded = x.recorded
+			return err
+		})
+	})
+	if err == nil && recorded {
+		note.Committed()
+	}
+	return err
 }
 
 // repeat is transact for any kind of attempt.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/chat"
 	"github.com/postrider/postrider/internal/inbox"
 	"github.com/postrider/postrider/internal/job"
@@ -26,6 +27,8 @@ type Housekeeping struct {
 	Chats     chat.Pruner
 	Archive   Trimmer
 	Files     FilePruner
+	Audit     audit.Pruner
+	KeepAudit time.Duration
 }
 
 // FilePruner deletes at most limit files that no mail needs any more, and says
@@ -59,6 +62,7 @@ func Cleanup(h Housekeeping) Binding {
 			}},
 			{"chat messages", func() (int, error) { return h.Chats.PruneMessages(ctx, c.ChatKeep(), cleanupBatch) }},
 			{"files", func() (int, error) { return h.Files.PruneFiles(ctx, cleanupBatch) }},
+			{"records of the audit", func() (int, error) { return h.Audit.PruneAudit(ctx, h.KeepAudit, cleanupBatch) }},
 			{"archived tasks", func() (int, error) { return h.Archive.TrimArchived(ctx, c.ArchiveKeep(), cleanupBatch) }},
 		}
 		return cleanUp(ctx, chores, time.Now().Add(cleanupShare))

@@ -19,11 +19,11 @@ import (
 
 // chores is a Housekeeping whose parts hold what is to be deleted.
 type chores struct {
-	jobs, inbox, archive, files, chat int // left
-	once                              func(ctx context.Context, what string) error
-	keep                              job.Retention
-	inboxKeep, archiveKeep, chatKeep  time.Duration
-	after                             []string // of the inboxes
+	jobs, inbox, archive, files, chat, audit    int // left
+	once                                        func(ctx context.Context, what string) error
+	keep                                        job.Retention
+	inboxKeep, archiveKeep, chatKeep, auditKeep time.Duration
+	after                                       []string // of the inboxes
 }
 
 func (c *chores) take(ctx context.Context, what string, left *int, limit int) (int, error) {
@@ -62,23 +62,28 @@ func (c *chores) PruneFiles(ctx context.Context, limit int) (int, error) {
 	return c.take(ctx, "files", &c.files, limit)
 }
 
+func (c *chores) PruneAudit(ctx context.Context, keep time.Duration, limit int) (int, error) {
+	c.auditKeep = keep
+	return c.take(ctx, "audit", &c.audit, limit)
+}
+
 var retention = job.Retention{Done: time.Hour, Bodies: time.Minute, Failed: 2 * time.Hour}
 
 func newChores(t *testing.T, c *chores) *rig {
-	return newRigOver(t, newStore(), done, Cleanup(Housekeeping{Jobs: c, Retention: retention, Inboxes: c, Chats: c, Archive: c, Files: c}))
+	return newRigOver(t, newStore(), done, Cleanup(Housekeeping{Jobs: c, Retention: retention, Inboxes: c, Chats: c, Archive: c, Files: c, Audit: c, KeepAudit: 1000 * time.Hour}))
 }
 
 func TestCleanup(t *testing.T) {
-	c := &chores{jobs: 1200, inbox: 501, archive: 3, files: 700, chat: 502}
+	c := &chores{jobs: 1200, inbox: 501, archive: 3, files: 700, chat: 502, audit: 503}
 	r := newChores(t, c)
 	task := r.accept(tasks.MaintenanceCleanup.Type, tasks.Cleanup{InboxDays: 30})
 	if v := r.Handle(t.Context(), task); !isAck(v) {
 		t.Fatalf("verdict %+v", v)
 	}
-	if j := r.find(task.ID); j.State != job.Done || j.Message != "deleted 1200 jobs, 501 notifications, 502 chat messages, 700 files, 3 archived tasks" {
+	if j := r.find(task.ID); j.State != job.Done || j.Message != "deleted 1200 jobs, 501 notifications, 502 chat messages, 700 files, 503 records of the audit, 3 archived tasks" {
 		t.Errorf("the job is %s: %s", j.State, j.Message)
 	}
-	if c.jobs+c.inbox+c.archive+c.files+c.chat != 0 || c.chatKeep != 365*24*time.Hour || c.keep != retention || c.inboxKeep != 30*24*time.Hour || c.archiveKeep != 7*24*time.Hour || strings.Join(c.after, " ") != " stream-1" {
+	if c.jobs+c.inbox+c.archive+c.files+c.chat+c.audit != 0 || c.auditKeep != 1000*time.Hour || c.chatKeep != 365*24*time.Hour || c.keep != retention || c.inboxKeep != 30*24*time.Hour || c.archiveKeep != 7*24*time.Hour || strings.Join(c.after, " ") != " stream-1" {
 		t.Errorf("it was done as %+v", c)
 	}
 }

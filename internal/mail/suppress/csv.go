@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/sheet"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -124,7 +125,7 @@ var erased = regexp.MustCompile(`^` + mail.ErasedPrefix + `[0-9a-f]{64}$`)
 func suppressionOf(record []string, column map[string]int) (mail.Suppression, error) {
 	field := func(name string) string {
 		if i := column[name]; i >= 0 {
-			return strings.TrimSpace(unguarded(record[i]))
+			return strings.TrimSpace(sheet.Unguarded(record[i]))
 		}
 		return ""
 	}
@@ -184,7 +185,7 @@ func NewCSV(w io.Writer) *CSV {
 func (c *CSV) Write(all []mail.Suppression) error {
 	for _, s := range all {
 		_ = c.out.Write([]string{
-			guarded(s.Address), s.Category, string(s.Reason), guarded(s.Note), guarded(s.Actor), s.Job, s.At.UTC().Format(time.RFC3339),
+			sheet.Guarded(s.Address), s.Category, string(s.Reason), sheet.Guarded(s.Note), sheet.Guarded(s.Actor), s.Job, s.At.UTC().Format(time.RFC3339),
 		})
 	}
 	c.out.Flush()
@@ -193,25 +194,3 @@ func (c *CSV) Write(all []mail.Suppression) error {
 	}
 	return nil
 }
-
-// formulas begin a cell that a spreadsheet computes.
-const formulas = "=+-@\t\r"
-
-// guarded puts an apostrophe before what a spreadsheet would compute, which it
-// takes for "this is text"; unguarded takes it away. What has such an apostrophe
-// of its own gets one more.
-func guarded(s string) string {
-	if formula(strings.TrimLeft(s, "'")) {
-		return "'" + s
-	}
-	return s
-}
-
-func unguarded(s string) string {
-	if strings.HasPrefix(s, "'") && formula(strings.TrimLeft(s, "'")) {
-		return s[1:]
-	}
-	return s
-}
-
-func formula(s string) bool { return s != "" && strings.ContainsRune(formulas, rune(s[0])) }
