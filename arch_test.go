@@ -28,7 +28,7 @@ var may = map[string][]string{
 	"deploy/release": {},
 
 	"tasks":     {},
-	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/sheet"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/auth", "internal/roster", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/sheet"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},
@@ -61,6 +61,7 @@ var may = map[string][]string{
 	"internal/outage":    {},
 	"internal/telemetry": {},
 	"internal/rounds":    {},
+	"internal/roster":    {},
 	"internal/mailcatch": {"internal/smtpserver"},
 	// The one thing that the two servers of SMTP have in common.
 	"internal/smtpserver": {},

@@ -40,6 +40,7 @@ type Jobs interface {
 	Find(ctx context.Context, id job.ID) (job.Job, error)
 	Events(ctx context.Context, id job.ID) ([]job.Event, error)
 	List(ctx context.Context, f job.Filter) ([]job.Job, error)
+	Count(ctx context.Context, f job.Filter) (int, error)
 	Now(ctx context.Context) (time.Time, error)
 	CountMatching(ctx context.Context, act job.Bulk, f job.Filter) (int, []job.Job, error)
 	ActOnMatching(ctx context.Context, act job.Bulk, f job.Filter, actor string) (job.BulkReport, error)
@@ -91,6 +92,7 @@ type Dashboard struct {
 	log     *slog.Logger
 	sockets *socketio.Namespace // of the live numbers; nil before Serve
 	handler http.Handler
+	sights  moment[sight]
 	hashing chan struct{} // a place in it is needed to check a password
 
 	sessions *sessions
@@ -149,6 +151,8 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+scheduleRoot+"/{name}/edit", d.known(d.editSchedulePage))
 	mux.Handle("POST "+scheduleRoot+"/{name}/save", d.known(d.saveSchedule))
 	mux.Handle("POST "+scheduleRoot+"/{name}/{command}", d.known(d.scheduleCommand))
+	mux.Handle("GET "+workerRoot, d.known(d.workersPage))
+	mux.Handle("POST "+workerRoot+"/{id}/cancel", d.known(d.cancelRun))
 	mux.Handle("GET "+auditRoot, d.known(d.auditPage))
 	mux.Handle("GET "+auditRoot+".csv", d.known(d.exportAudit))
 	mux.Handle(queueRoot, d.known(monitor.ServeHTTP))

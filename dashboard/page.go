@@ -26,6 +26,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"brief":   func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(span(d), " 0 s"), " 0 min") },
 	"entry":   entryName,
 	"erased":  func(address string) bool { return strings.HasPrefix(address, mail.ErasedPrefix) },
+	"next":    func(n int) int { return n + 1 },
 	"base36":  func(n int64) string { return strconv.FormatInt(n, 36) },
 	"short":   func(id job.ID) string { return string(id[max(0, len(id)-8):]) },
 }).ParseFS(embedded, "assets/*.html"))

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ import (
 	"github.com/postrider/postrider/internal/mailcatch"
 	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/recipient"
+	"github.com/postrider/postrider/internal/roster"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/telemetry"
@@ -356,6 +358,12 @@ func (a *App) Start() error {
 	if a.stopped {
 		return errors.New("starting: it was stopped before")
 	}
+	member, err := roster.NewMember(a.redis, a.process(), a.log)
+	if err != nil {
+		return err
+	}
+	member.Start()
+	a.life.onStop("list of processes", partLimit, member.Stop)
 	a.templates.Start()
 	a.life.onStop("templates", partLimit, func(context.Context) error { a.templates.Stop(); return nil })
 	a.cache.Start()
@@ -391,6 +399,23 @@ func (a *App) Start() error {
 	}
 	a.log.Info("started", "http", a.Addr())
 	return nil
+}
+
+// process is what this one tells of itself.
+func (a *App) process() roster.Process {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	p := roster.Process{Name: a.name, Role: a.role.Name, Host: host, PID: os.Getpid(), Version: Version(), Started: time.Now()}
+	if a.role.Worker {
+		var queues []string
+		for _, q := range a.cfg.Broker.Queues {
+			queues = append(queues, fmt.Sprintf("%s %d", q.Name, q.Concurrency))
+		}
+		p.Queues = strings.Join(queues, ", ")
+	}
+	return p
 }
 
 // startScheduler keeps the timetable, shows it in asynqmon, sends digests, and

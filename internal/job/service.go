@@ -96,6 +96,14 @@ var statuses = func() []string {
 // MaxPage is the most jobs that List returns.
 const MaxPage = 1000
 
+// Count says how many jobs the filter chooses; its Limit does not count.
+func (s *Service) Count(ctx context.Context, f Filter) (int, error) {
+	if err := f.check().OrNil(); err != nil {
+		return 0, Invalid(err)
+	}
+	return s.store.Count(ctx, f)
+}
+
 // List returns jobs, newest first, without their payloads.
 func (s *Service) List(ctx context.Context, f Filter) ([]Job, error) {
 	bad := f.check()
@@ -114,7 +122,7 @@ func (f Filter) check() (bad tasks.Invalid) {
 		bad.Add("state", fmt.Sprintf("must be one of %v", statuses))
 	}
 	for field, text := range map[string]string{"type": f.Type, "queue": f.Queue, "recipient": f.Recipient, "code": string(f.Code),
-		"template": f.Template, "category": f.Category, "schedule": f.Schedule} {
+		"template": f.Template, "category": f.Category, "schedule": f.Schedule, "worker": f.Worker} {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // what PostgreSQL refuses
 			bad.Add(field, "must be UTF-8 without NUL")
 		}

@@ -213,6 +213,7 @@ type Filter struct {
 	Template  string    // that its mail is rendered from
 	Category  string    // of its mail
 	Schedule  string    // that made it
+	Worker    string    // that runs it
 	Since     time.Time // accepted then or later
 	Until     time.Time // accepted before that
 	Code      Code      // of the last outcome

@@ -105,6 +105,9 @@ func conditions(f job.Filter) (sql string, args []any, err error) {
 	if f.Schedule != "" {
 		and("accepted_by = ? AND "+scheduledWords, "schedule:"+clean(f.Schedule))
 	}
+	if f.Worker != "" {
+		and("worker = ?", clean(f.Worker))
+	}
 	_, id := listed(f)
 	if !f.Since.IsZero() {
 		and("created_at >= ?", f.Since.UnixMilli())

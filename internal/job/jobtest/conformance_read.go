@@ -52,7 +52,7 @@ var readScenarios = []scenario{
 		returned := s.finish(job.Outcome{Kind: job.OutcomeGivenBack})
 		done, failed := s.finish(done()), s.finish(job.PermanentFailure("550 no"), bulk, news)
 		running := s.accept()
-		s.claim(running)
+		runner := s.claim(running).Worker
 		s.clock.Advance(time.Minute)
 		timed := s.accept(welcome, news, func(n *job.New) { n.AcceptedBy = "schedule:nightly" })
 		pair := s.acceptBatch(2)
@@ -89,6 +89,8 @@ var readScenarios = []scenario{
 			{"category, a page", job.Filter{Category: "news", Before: timed, Since: start.Add(-slack), Until: start.Add(time.Hour)}, []job.ID{failed}},
 			{"schedule", job.Filter{Schedule: "nightly"}, []job.ID{timed}},
 			{"schedule and status", job.Filter{Schedule: "nightly", Status: "cancelled"}, nil},
+			{"worker", job.Filter{Worker: runner}, []job.ID{running}},
+			{"another worker", job.Filter{Worker: "nobody"}, nil},
 			{"unchanged", job.Filter{Unchanged: start.Add(30 * time.Second), Status: "failed"}, []job.ID{failed}},
 			{"changed since", job.Filter{Unchanged: start}, nil},
 			{"before", job.Filter{Before: retrying}, []job.ID{queued, scheduled}},

@@ -81,6 +81,7 @@ func (m *Memory) chosen(f job.Filter, now time.Time) []*job.Job {
 			(f.Template == "" || f.Template == m.about[j.ID].Template) &&
 			(f.Category == "" || f.Category == m.about[j.ID].Category) &&
 			(f.Schedule == "" || j.AcceptedBy == "schedule:"+f.Schedule) &&
+			(f.Worker == "" || f.Worker == j.Worker) &&
 			(f.Unchanged.IsZero() || j.UpdatedAt.Before(f.Unchanged)) &&
 			(f.Before == "" || j.ID < f.Before)
 	})
