@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/roster"
 )
@@ -149,7 +150,10 @@ func (d *Dashboard) cancelRun(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		_, err = d.Jobs.Cancel(r.Context(), id, actor(user))
+		err = d.Audit.Do(r.Context(), d.act(w, r, audit.JobCancel, string(id)), func(ctx context.Context) error {
+			_, err := d.Jobs.Cancel(ctx, id, actor(user))
+			return err
+		})
 		d.sights.forget()
 	}
 	worker := r.PostFormValue("worker")
