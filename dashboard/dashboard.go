@@ -66,6 +66,8 @@ type Options struct {
 	Prometheus   *url.URL              // that scrapes the schedulers, for asynqmon's metrics page; nil for none
 	Numbers      *numbers.Collector    // that is started after Serve
 	Keys         *auth.Keys            // one of the scope admin may watch the live numbers
+	MadeKeys     MadeKeys              // that Keys knows too
+	Quotas       limit.Quotas          // of keys
 	Limiter      *limit.Limiter        // of login attempts
 	Users        auth.Users
 	// Open makes everybody an admin without a login while there are no Users.
@@ -153,6 +155,9 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("POST "+scheduleRoot+"/{name}/{command}", d.known(d.scheduleCommand))
 	mux.Handle("GET "+workerRoot, d.known(d.workersPage))
 	mux.Handle("POST "+workerRoot+"/{id}/cancel", d.known(d.cancelRun))
+	mux.Handle("GET "+keyRoot, d.known(d.keysPage))
+	mux.Handle("POST "+keyRoot, d.known(d.createKey))
+	mux.Handle("POST "+keyRoot+"/{name}/revoke", d.known(d.revokeKey))
 	mux.Handle("GET "+auditRoot, d.known(d.auditPage))
 	mux.Handle("GET "+auditRoot+".csv", d.known(d.exportAudit))
 	mux.Handle(queueRoot, d.known(monitor.ServeHTTP))

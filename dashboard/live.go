@@ -86,7 +86,7 @@ func (d *Dashboard) watch(ctx context.Context, k *socketio.Socket, given json.Ra
 	}
 	o, known := k.Handshake().(operator)
 	known = known && d.enters(ctx, o)
-	tool := !known && d.mayWatch(credentials.Key)
+	tool := !known && d.mayWatch(ctx, credentials.Key)
 	switch {
 	case !known && !tool:
 		return refusal("unauthorized", "A login is needed, or an API key of the scope admin")
@@ -109,8 +109,8 @@ func (d *Dashboard) watch(ctx context.Context, k *socketio.Socket, given json.Ra
 const watching = "watching"
 
 // mayWatch tells whether an API key has the scope that it takes.
-func (d *Dashboard) mayWatch(key string) bool {
-	p, err := d.Keys.Principal(key)
+func (d *Dashboard) mayWatch(ctx context.Context, key string) bool {
+	p, err := d.Keys.Principal(ctx, key)
 	return err == nil && p.May(auth.Admin)
 }
 

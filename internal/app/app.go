@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/apikey"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
@@ -71,13 +72,14 @@ type App struct {
 	asker *fetch.Client  // of whoever a setting names
 	fetch feedback.Fetch // of providers
 
-	reg    *prometheus.Registry
-	health *telemetry.Health
-	tracer *telemetry.Tracer // nil unless traces are made
-	types  *tasks.Catalogue
-	keys   *auth.Keys
-	tokens *auth.Tokens // nil in a process without the API
-	rooms  *auth.Rooms  // nil in a process without the API
+	reg      *prometheus.Registry
+	health   *telemetry.Health
+	tracer   *telemetry.Tracer // nil unless traces are made
+	types    *tasks.Catalogue
+	keys     *auth.Keys
+	madeKeys *apikey.Service // nil in a process without the API
+	tokens   *auth.Tokens    // nil in a process without the API
+	rooms    *auth.Rooms     // nil in a process without the API
 
 	redis      redis.UniversalClient
 	limiter    *limit.Limiter

@@ -132,13 +132,8 @@ func (c Config) prometheus() (*url.URL, error) {
 }
 
 // checkLimits finds limits on what does not exist. Not every process is told of
-// the mail servers, nor of the API keys.
+// the mail servers; which API keys there are the database knows (openKeys).
 func (c Config) checkLimits() (errs []error) {
-	for _, name := range c.Limit.Quotas.Names() {
-		if len(c.Auth.APIKeys) > 0 && !slices.ContainsFunc(c.Auth.APIKeys, func(k auth.Key) bool { return k.Name == name }) {
-			errs = append(errs, fmt.Errorf("POSTRIDER_QUOTAS names the key %s, which POSTRIDER_API_KEYS does not have", name))
-		}
-	}
 	for _, queue := range c.Limit.Jobs.Names(limit.Queue) {
 		if !slices.Contains(c.Broker.Queues.Names(), queue) {
 			errs = append(errs, fmt.Errorf("POSTRIDER_LIMITS names the queue %s, which POSTRIDER_QUEUES does not have", queue))

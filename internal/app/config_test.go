@@ -35,7 +35,6 @@ func TestLoadRefuses(t *testing.T) {
 		{"worker with a limit on no provider", Worker, []string{postgres, "SMTP_URL=smtp://a.example?name=main", "POSTRIDER_LIMITS=provider:mian=10/s"}, []string{"POSTRIDER_LIMITS", "mian"}},
 		{"api with a limit on a provider that it does not know", API, []string{postgres, "POSTRIDER_LIMITS=provider:main=10/s"}, nil},
 		{"api with quotas", API, []string{postgres, "POSTRIDER_API_KEYS=shop:0123456789abcdef:jobs:write", "POSTRIDER_QUOTAS=shop=100/d,*=10/h"}, nil},
-		{"api with a quota of no key", API, []string{postgres, "POSTRIDER_API_KEYS=shop:0123456789abcdef:jobs:write", "POSTRIDER_QUOTAS=shpo=100/d"}, []string{"POSTRIDER_QUOTAS", "shpo"}},
 		{"worker with a limit on no queue", Worker, []string{postgres, smtp, "POSTRIDER_LIMITS=queue:bluk=100/s"}, []string{"POSTRIDER_LIMITS", "bluk"}},
 		{"scheduler", Scheduler, []string{postgres}, nil},
 		{"scheduler on SQLite", Scheduler, []string{"DATABASE_URL=sqlite:x.db"}, []string{"DATABASE_URL"}},

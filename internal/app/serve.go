@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/apikey"
 	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
@@ -41,6 +43,9 @@ func (a *App) openHTTP(ctx context.Context) error {
 	mounts["/unsubscribe/*"] = unsubscribe.Handler(unsubscribe.Options{
 		Links: a.links(), Suppressions: a.store.Suppressions(), Jobs: a.jobs, Limiter: a.limiter, Log: a.log,
 	})
+	if err := a.openKeys(ctx); err != nil {
+		return err
+	}
 	if err := a.mountDashboard(mounts); err != nil {
 		return err
 	}
@@ -57,11 +62,27 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return err
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Audit: a.audit, Types: a.types, Keys: a.keys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Audit: a.audit, Types: a.types, Keys: a.keys, MadeKeys: a.madeKeys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Preferences: a.recipients, Inbox: a.inbox, Chats: a.chat, Cache: a.cache, Live: a.publisher, MayEnter: a.rooms.MayEnter, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Categories: a.cfg.Categories, Config: a.cfg.HTTP, Tracer: a.tracer, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
 	return err
+}
+
+// openKeys adds the keys that are made at run time to those that are set.
+func (a *App) openKeys(ctx context.Context) error {
+	a.madeKeys = apikey.New(a.store.APIKeys(), a.keys, a.log)
+	made, err := a.madeKeys.Check(ctx)
+	if err != nil {
+		return err
+	}
+	a.keys.Also(a.madeKeys)
+	for _, name := range a.cfg.Limit.Quotas.Names() {
+		if !a.keys.Open() && !a.keys.Has(name) && !slices.ContainsFunc(made, func(k apikey.Key) bool { return k.Name == name }) {
+			a.log.Warn("POSTRIDER_QUOTAS names a key that there is not, or not yet", "key", name)
+		}
+	}
+	return nil
 }
 
 // mountDashboard adds the operators' pages. Without users they are for loopback
@@ -86,7 +107,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
 		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Audit: a.audit, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
-		Numbers: a.numbers, Keys: a.keys, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
+		Numbers: a.numbers, Keys: a.keys, MadeKeys: a.madeKeys, Quotas: a.cfg.Limit.Quotas, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
 		TrustedProxies: a.cfg.HTTP.TrustedProxies, Log: a.log, Clock: time.Now,

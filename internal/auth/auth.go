@@ -1,8 +1,9 @@
 // Package auth tells who sends a request, and what they may do.
 //
-// Callers are known by API keys, set by POSTRIDER_API_KEYS. Without any the
-// service is open: everyone is the principal "anonymous" with every scope, and
-// the process that serves must then refuse to bind beyond loopback.
+// Callers are known by API keys, set by POSTRIDER_API_KEYS or made at run time
+// (package apikey). Without any that are set the service is open: everyone is the
+// principal "anonymous" with every scope, and the process that serves must then
+// refuse to bind beyond loopback.
 //
 // The users of the application that sends are known by the JSON Web Tokens that
 // it gives them, once POSTRIDER_JWT_SECRET or POSTRIDER_JWKS_URL says how to
@@ -18,6 +19,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -64,19 +66,40 @@ func (p Principal) May(scope Scope) bool {
 // anonymous is everyone while there are no keys.
 var anonymous = Principal{Name: "anonymous", Scopes: AllScopes}
 
+// Finder knows keys that are not set but were made at run time. Principal
+// returns whom the key of that secret belongs to, or ErrUnauthorized; any other
+// error says that nobody can tell now.
+type Finder interface {
+	Principal(ctx context.Context, secret string) (Principal, error)
+}
+
 // Keys authenticates requests. It is safe for concurrent use.
 type Keys struct {
 	keys []Key
+	made Finder // nil for none
 }
 
 // NewKeys returns the authenticator for the configured keys; without any it is
 // open.
 func NewKeys(cfg Config) *Keys { return &Keys{keys: cfg.APIKeys} }
 
+// Also has requests come with the keys of f too. It is called before any comes. An
+// open API stays open: whether it is one only the settings say.
+func (k *Keys) Also(f Finder) { k.made = f }
+
+// Set returns the keys of the settings.
+func (k *Keys) Set() []Key { return slices.Clone(k.keys) }
+
+// Has reports whether the settings have a key of that name.
+func (k *Keys) Has(name string) bool {
+	return slices.ContainsFunc(k.keys, func(one Key) bool { return one.Name == name })
+}
+
 // Open reports whether there are no keys, so that everyone may do everything.
 func (k *Keys) Open() bool { return len(k.keys) == 0 }
 
-// Authenticate returns whom the request's key belongs to, or ErrUnauthorized.
+// Authenticate returns whom the request's key belongs to, or ErrUnauthorized, or
+// the error of a Finder.
 // The key comes as `Authorization: Bearer KEY` (RFC 6750, section 2.1) or as
 // `X-API-Key: KEY`; with both, both must be the same.
 func (k *Keys) Authenticate(r *http.Request) (Principal, error) {
@@ -87,11 +110,12 @@ func (k *Keys) Authenticate(r *http.Request) (Principal, error) {
 	if !ok {
 		return Principal{}, ErrUnauthorized
 	}
-	return k.Principal(secret)
+	return k.Principal(r.Context(), secret)
 }
 
-// Principal returns whom the key of that secret belongs to, or ErrUnauthorized.
-func (k *Keys) Principal(secret string) (Principal, error) {
+// Principal returns whom the key of that secret belongs to, or ErrUnauthorized, or
+// the error of a Finder.
+func (k *Keys) Principal(ctx context.Context, secret string) (Principal, error) {
 	if k.Open() {
 		return anonymous, nil
 	}
@@ -102,7 +126,10 @@ func (k *Keys) Principal(secret string) (Principal, error) {
 	for i := range k.keys {
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], k.keys[i].hash[:]), i, found)
 	}
-	if found < 0 {
+	switch {
+	case found < 0 && k.made != nil:
+		return k.made.Principal(ctx, secret)
+	case found < 0:
 		return Principal{}, ErrUnauthorized
 	}
 	return Principal{Name: k.keys[found].Name, Scopes: k.keys[found].Scopes}, nil

@@ -26,6 +26,9 @@ type Key struct {
 // keyName bounds what appears in logs and metrics.
 var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// ValidName reports whether a key can have that name.
+func ValidName(name string) bool { return keyName.MatchString(name) }
+
 // UnmarshalText parses the list. White space around an entry is ignored, so
 // that a file may hold one a line after the commas. An error names the entry by
 // its name, or by its place where the name cannot be told from a secret, and

@@ -59,6 +59,7 @@ type Options struct {
 	MayEnter func(ctx context.Context, who auth.Identity, room string) (bool, error)
 	Cache    *cache.Store // that is started, and told of what changes inboxes
 	Keys     *auth.Keys
+	MadeKeys MadeKeys       // that Keys knows too
 	Tokens   *auth.Tokens   // of users, started; nil takes none
 	Limiter  *limit.Limiter // whose metrics the caller registers
 	Rates    limit.Config
@@ -82,6 +83,7 @@ type api struct {
 	chats        Chats
 	deliveries   *delivery.Service
 	audit        *audit.Log
+	madeKeys     MadeKeys
 	feed         *job.Feed
 	types        *tasks.Catalogue
 	templates    *template.Library
@@ -109,6 +111,7 @@ type api struct {
 	notificationBody decoder[postNotificationRequest]
 	previewBody      decoder[previewRequest]
 	messageBody      decoder[messageRequest]
+	keyBody          decoder[keyRequest]
 }
 
 // inboxCache keeps the first pages and the counts of inboxes. Whatever changes
@@ -128,7 +131,7 @@ func New(o Options) (_ http.Handler, err error) {
 	}()
 	log := o.Log.With("component", "http")
 	a := &api{
-		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, audit: o.Audit, types: o.Types,
+		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, audit: o.Audit, madeKeys: o.MadeKeys, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, chats: o.Chats, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
 		cache:   o.Cache,
@@ -182,12 +185,14 @@ func New(o Options) (_ http.Handler, err error) {
 	a.preferencesBody = newDecoder[preferencesRequest](a.huma.OpenAPI().Components.Schemas)
 	a.notificationBody = newDecoder[postNotificationRequest](a.huma.OpenAPI().Components.Schemas)
 	a.previewBody = newDecoder[previewRequest](a.huma.OpenAPI().Components.Schemas)
+	a.keyBody = newDecoder[keyRequest](a.huma.OpenAPI().Components.Schemas)
 	a.messageBody = newDecoder[messageRequest](a.huma.OpenAPI().Components.Schemas)
 	a.routes()
 	a.templateRoutes()
 	a.scheduleRoutes()
 	a.suppressionRoutes()
 	a.auditRoutes()
+	a.keyRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()
 	a.liveRoutes()

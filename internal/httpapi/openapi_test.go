@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -9,13 +10,22 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postrider/postrider/internal/apikey"
+	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
 )
+
+// anyKeys makes any key: the API of the test is open, which makes none.
+type anyKeys struct{ MadeKeys }
+
+func (anyKeys) Create(_ context.Context, k apikey.Key, _ auth.Principal) (apikey.Key, string, error) {
+	return k, "pr_", nil
+}
 
 // TestOpenAPI holds that the document is whole: every route with its request,
 // its answers and the scope it needs, and no reference into nothing.
 func TestOpenAPI(t *testing.T) {
-	s := serveRecipients(t, withTimetable(t), withSuppressions(t), withFeedback(t), withChats(t), func(o *Options) { o.Config.PublicURL = "https://post.example.com/" })
+	s := serveRecipients(t, withTimetable(t), withSuppressions(t), withFeedback(t), withChats(t), func(o *Options) { o.Config.PublicURL, o.MadeKeys = "https://post.example.com/", anyKeys{} })
 	a := s.get("/openapi.json").want(http.StatusOK)
 	if a.str("openapi") != "3.1.0" || a.header.Get("Content-Type") != "application/openapi+json" {
 		t.Errorf("it is OpenAPI %s, %v", a.str("openapi"), a.header)
@@ -55,6 +65,7 @@ func TestOpenAPI(t *testing.T) {
 		"post /jobs/{id}/retry": "jobs:write 200", "post /jobs/{id}/run": "jobs:write 200", "post /jobs/{id}/resolve": "jobs:write 200",
 		"post /jobs/{id}/resend":             "jobs:write 202",
 		"get /recipients/{address}/timeline": "jobs:read 200", "delete /recipients/{address}": "admin 200",
+		"get /keys": "admin 200", "post /keys": "admin 201", "delete /keys/{name}": "admin 204",
 		"get /audit": "admin 200", "get /audit/export": "admin 200",
 		"get /live": "notifications 200", "get /live/users/{userId}": "notifications 200",
 		"delete /live/users/{userId}/tokens": "admin 204", "delete /live/tokens/{tokenId}": "admin 204",
