@@ -73,7 +73,7 @@ func TestWorkers(t *testing.T) {
 	}
 	// One that has said nothing for long is silent, though it is on the list.
 	r.silent("worker-mute")
-	ann.get(workerRoot).want(t, http.StatusOK, "worker-mute", "</span> for 2")
+	ann.get(workerRoot).want(t, http.StatusOK, "worker-mute", "</span> for ")
 	ann.get(workerRoot+"?worker=worker-gone").want(t, http.StatusOK, string(second.ID), "All processes").lacks(t, string(first.ID), "worker-1<")
 
 	// A viewer looks; who acts is asked who they are.
