@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"time"
 
@@ -166,19 +167,32 @@ func (c Chats) pageText(q chat.Query) (string, []any) {
 	return text + " ORDER BY m.at_ms DESC, m.seq DESC LIMIT ?", append(args, q.Limit)
 }
 
-// Bury implements chat.Archive.
+// Bury implements chat.Archive. The archive may be keeping the same message at
+// this moment, or another of the same client id: an INSERT that names one of the
+// two constraints fails by the other.
 func (c Chats) Bury(ctx context.Context, m chat.Message) error {
 	err := c.s.transact(ctx, "bury_message", func(x *tx) error {
 		m.Text, m.Data = "", nil
-		buried := messageTable([]chat.Message{m})
-		err := x.exec(ctx, buried, `
-			INSERT INTO chat_messages (room, at_ms, seq, user_id, client_id, body, data, words, deleted_at)
-			SELECT v.room, v.at_ms, v.seq, v.user_id,
-				CASE WHEN EXISTS (SELECT 1 FROM chat_messages AS o WHERE o.room = v.room AND o.user_id = v.user_id AND o.client_id = v.client_id
-					AND (o.at_ms, o.seq) <> (v.at_ms, v.seq)) THEN '' ELSE v.client_id END,
-				'', '', '', {now} FROM {v}
-			WHERE TRUE ON CONFLICT (room, at_ms, seq) DO UPDATE SET body = '', data = '', words = '', deleted_at = COALESCE(chat_messages.deleted_at, excluded.deleted_at)`)
-		return err
+		for range 3 { // the second time it sees what came in between
+			err := x.exec(ctx, messageTable([]chat.Message{m}), `
+				INSERT INTO chat_messages (room, at_ms, seq, user_id, client_id, body, data, words)
+				SELECT v.room, v.at_ms, v.seq, v.user_id,
+					CASE WHEN EXISTS (SELECT 1 FROM chat_messages AS o WHERE o.room = v.room AND o.user_id = v.user_id AND o.client_id = v.client_id
+						AND (o.at_ms, o.seq) <> (v.at_ms, v.seq)) THEN '' ELSE v.client_id END,
+					'', '', '' FROM {v}
+				WHERE TRUE ON CONFLICT DO NOTHING`)
+			if err != nil {
+				return err
+			}
+			buried := map[messagePlace]bool{}
+			err = x.rows(ctx, placeTable([]chat.Message{m}), `
+				UPDATE chat_messages SET body = '', data = '', words = '', deleted_at = COALESCE(deleted_at, {now})
+				WHERE (room, at_ms, seq) IN (SELECT v.room, v.at_ms, v.seq FROM {v}) RETURNING room, at_ms, seq`, scanPlaces(buried))
+			if err != nil || len(buried) > 0 {
+				return err
+			}
+		}
+		return errors.New("others of its client id come and go")
 	})
 	return coded("deleting a message", err)
 }

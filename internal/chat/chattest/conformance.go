@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/postrider/postrider/internal/chat"
@@ -21,6 +23,7 @@ func Conformance(t *testing.T, open func(t *testing.T) chat.Archive) {
 	t.Run("Keep", func(t *testing.T) { testKeep(t, open(t)) })
 	t.Run("Page", func(t *testing.T) { testPage(t, open(t)) })
 	t.Run("Bury", func(t *testing.T) { testBury(t, open(t)) })
+	t.Run("BuryWhileKept", func(t *testing.T) { testBuryWhileKept(t, open(t)) })
 	t.Run("Blank", func(t *testing.T) { testBlank(t, open(t)) })
 }
 
@@ -150,6 +153,33 @@ func testBury(t *testing.T, a chat.Archive) {
 			t.Errorf("what stays is %+v: %v", got, err)
 		}
 	}
+}
+
+// What is being archived and deleted at the same moment is deleted, whichever
+// comes first.
+func testBuryWhileKept(t *testing.T, a chat.Archive) {
+	var all sync.WaitGroup
+	for i := range int64(400) {
+		m := Said("red", 1000+i, 0, "ann", strconv.FormatInt(i, 10), "gone")
+		var both sync.WaitGroup
+		both.Go(func() {
+			if _, err := a.Keep(t.Context(), []chat.Message{m}); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := a.Bury(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			both.Wait()
+			if got, err := a.Find(t.Context(), "red", m.ID); err != nil || !got.Deleted || got.Text != "" {
+				t.Errorf("it is %+v: %v", got, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func testBlank(t *testing.T, a chat.Archive) {
