@@ -28,7 +28,7 @@ var may = map[string][]string{
 	"deploy/release": {},
 
 	"tasks":     {},
-	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/apikey", "internal/auth", "internal/roster", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/sheet"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/apikey", "internal/auth", "internal/roster", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/alert", "internal/sheet"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},
@@ -36,9 +36,11 @@ var may = map[string][]string{
 	"internal/job":      {"tasks"},
 	"internal/work":     {"internal/audit", "internal/job", "tasks", "internal/mail", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template", "internal/inbox", "internal/schedule", "internal/chat", "internal/limit", "internal/recipient"},
 	"internal/broker":   {"internal/job", "internal/numbers", "tasks"},
-	"internal/store":    {"internal/apikey", "internal/auth", "internal/audit", "internal/delivery", "internal/numbers", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient", "tasks"},
+	"internal/store":    {"internal/alert", "internal/apikey", "internal/auth", "internal/audit", "internal/delivery", "internal/numbers", "internal/job", "internal/schedule", "internal/mail", "internal/mail/attach", "internal/mail/template", "internal/inbox", "internal/chat", "internal/recipient", "tasks"},
 	// It tells a refusal by the domain's codes.
-	"internal/audit":    {"internal/job", "internal/sheet"},
+	"internal/audit": {"internal/job", "internal/sheet"},
+	// It tells people itself, past the queues of which it tells.
+	"internal/alert":    {"internal/mail", "internal/numbers", "internal/webhook"},
 	"internal/sheet":    {},
 	"internal/schedule": {"internal/job", "tasks"},
 	"internal/mail":     {"internal/limit"},
@@ -51,11 +53,12 @@ var may = map[string][]string{
 	// Preferences are about mails and notifications, are asked at accept, and
 	// keep time as the timetable does.
 	"internal/recipient": {"internal/job", "internal/mail", "internal/schedule", "tasks"},
-	"internal/httpapi": {"internal/apikey", "internal/audit", "internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
+	"internal/httpapi": {"internal/alert", "internal/apikey", "internal/audit", "internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	// Keys that were made are kept in SQL, and are callers as those that are set.
 	"internal/apikey":    {"internal/auth", "internal/job", "tasks"},
-	"internal/auth":      {},
+	"internal/auth":      {"internal/webhook"},
+	"internal/webhook":   {},
 	"internal/fetch":     {"internal/tlsfile"},
 	"internal/tlsfile":   {},
 	"internal/limit":     {"internal/outage"},

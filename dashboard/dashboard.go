@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/job"
@@ -51,6 +52,11 @@ type Jobs interface {
 	Resolve(ctx context.Context, id job.ID, actor string, r job.Resolution) (job.Job, error)
 }
 
+// Alerts knows what is wrong with the fleet; a store.Alerts.
+type Alerts interface {
+	Alerts(ctx context.Context) ([]alert.Alert, error)
+}
+
 // Options are what a Dashboard is made of; all but Prometheus, Users, Open,
 // Secure and TrustedProxies are needed.
 type Options struct {
@@ -59,6 +65,7 @@ type Options struct {
 	Schedules  Schedules
 	Deliveries Deliveries
 	Audit      *audit.Log // started by its owner
+	Alerts     Alerts
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
 	Redis        redis.UniversalClient // shared; it stays its owner's to close

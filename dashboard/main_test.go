@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/audit/audittest"
 	"github.com/postrider/postrider/internal/auth"
@@ -53,15 +54,16 @@ var passwordHash = sync.OnceValue(func() string {
 // rig is a Dashboard on a Redis of its own and a store in memory, served.
 type rig struct {
 	*Dashboard
-	t     testing.TB
-	store *jobtest.Memory
-	types *tasks.Catalogue
-	jobs  *job.Service
-	rdb   redis.UniversalClient
-	redis *testkit.RedisServer
-	log   *testkit.Log
-	times *timetable
-	url   string
+	t      testing.TB
+	store  *jobtest.Memory
+	types  *tasks.Catalogue
+	jobs   *job.Service
+	rdb    redis.UniversalClient
+	redis  *testkit.RedisServer
+	log    *testkit.Log
+	times  *timetable
+	alerts *alerting
+	url    string
 }
 
 // timetable is a Schedules that lists.
@@ -74,6 +76,11 @@ type timetable struct {
 func (s *timetable) List(context.Context) ([]schedule.Entry, error) { return s.entries, s.err }
 
 func (s *timetable) Latest(context.Context) (map[string]schedule.Run, error) { return nil, s.err }
+
+// alerting is an Alerts.
+type alerting struct{ all []alert.Alert }
+
+func (a *alerting) Alerts(context.Context) ([]alert.Alert, error) { return a.all, nil }
 
 // noDeliveries is Deliveries without mails and objectives.
 type noDeliveries struct{ Deliveries }
@@ -111,7 +118,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: jobtest.NewMemory(), types: types, rdb: rdb, log: lines, times: &timetable{}}
+	r := &rig{t: t, store: jobtest.NewMemory(), types: types, rdb: rdb, log: lines, times: &timetable{}, alerts: &alerting{}}
 	r.jobs = job.NewService(job.Options{
 		Store: r.store, Types: types, Queues: queues.Names(), Log: log, Metrics: prometheus.NewRegistry(),
 		Dispatcher: broker.NewClient(broker.Options{
@@ -137,6 +144,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 		Numbers: told, Keys: auth.NewKeys(auth.Config{}), OwnPage: socketio.SameHost,
 		LoggedOut: func(context.Context, string) error { return nil },
 		Audit:     audit.New(&audittest.Memory{}, log),
+		Alerts:    r.alerts,
 		Log:       log, Clock: time.Now,
 	}
 	if err := o.Users.UnmarshalText([]byte("ann:" + passwordHash() + ":admin,bob:" + passwordHash() + ":viewer")); err != nil {

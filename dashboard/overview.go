@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/numbers"
@@ -23,6 +24,7 @@ const (
 // overviewView is the overview; a part whose error is set could not be had,
 // which leaves the others.
 type overviewView struct {
+	Alerts    []alert.Alert // that fire
 	Engine    engineView
 	Running   jobList
 	Held      jobList
@@ -76,6 +78,15 @@ func (d *Dashboard) overviewPage(w http.ResponseWriter, r *http.Request) {
 	v.Now = now
 	if v.Burns, err = d.Deliveries.Burns(ctx); err != nil {
 		d.log.Warn("the overview lacks the objectives", "err", err)
+	}
+	alerts, err := d.Alerts.Alerts(ctx)
+	if err != nil {
+		d.log.Warn("the overview lacks the alerts", "err", err)
+	}
+	for _, a := range alerts {
+		if a.Firing() {
+			v.Alerts = append(v.Alerts, a)
+		}
 	}
 	v.Running = d.list(ctx, now, job.Filter{Status: string(job.Running), Limit: mostRunning})
 	v.Held = d.list(ctx, now, job.Filter{Status: string(job.Held), Limit: mostHeld})

@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/dashboard"
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/apikey"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
@@ -96,13 +97,14 @@ type App struct {
 	recipients *recipient.Service
 	inbox      *inbox.Service
 	audit      *audit.Log
+	alerts     *alert.Watch // nil in a process that is no scheduler
 	push       *inbox.Pusher
 	publisher  *live.Publisher
 	feed       *job.Feed // nil in a process without the API
 	chat       *chat.Service
 	hub        *live.Hub // nil in a process without the API
 	dashboard  *dashboard.Dashboard
-	numbers    *numbers.Collector // nil without a dashboard, as that is
+	numbers    *numbers.Collector // nil where neither a dashboard nor alerts need it
 	catcher    *mailcatch.Server  // nil unless mails are caught
 	sender     *mail.Sender       // nil in a process that sends none
 	suppressed *suppress.Gate
@@ -150,7 +152,7 @@ func newApp(ctx context.Context, role Role, cfg Config, log *slog.Logger, provid
 		return nil, fmt.Errorf("building the catalogue: %w", err)
 	}
 	for _, build := range []func(context.Context) error{
-		a.openTraces, a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openBounces, a.openHTTP,
+		a.openTraces, a.openRedis, a.openStore, a.openTemplates, a.buildJobs, a.buildTimetable, a.openMail, a.openAlerts, a.openBounces, a.openHTTP,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -376,6 +378,7 @@ func (a *App) Start() error {
 	if !a.role.API { // its pages tell of the work until the work has ended
 		a.startHTTP()
 	}
+	a.startNumbers()
 	if a.role.Scheduler {
 		if err := a.startScheduler(); err != nil {
 			return err
@@ -394,7 +397,6 @@ func (a *App) Start() error {
 		a.startBounces()
 		a.audit.Start()
 		a.life.onStop("audit", partLimit, a.audit.Stop)
-		a.startNumbers()
 		a.startLive()
 		a.startHTTP()
 		a.drainLive()
@@ -440,6 +442,8 @@ func (a *App) startScheduler() error {
 	counter.Start()
 	a.life.onStop("objectives", partLimit, func(context.Context) error { counter.Stop(); return nil })
 
+	a.startAlerts()
+
 	shown, err := broker.NewTimetable(broker.TimetableOptions{
 		Redis: a.redis, Entries: a.periodic, Queues: a.cfg.Broker.Queues, Log: a.log,
 	})
@@ -483,6 +487,7 @@ func (a *App) startWorker() error {
 	if err != nil {
 		return err
 	}
+	a.startReporter()
 	server := broker.NewServer(broker.ServerOptions{
 		Redis: a.redis, Queues: a.cfg.Broker.Queues, Types: a.types,
 		Handler: worker, OnCancel: worker.CancelHint, Log: a.log, Metrics: a.reg,

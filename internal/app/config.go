@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/auth"
 	"github.com/postrider/postrider/internal/broker"
@@ -55,6 +56,7 @@ type Config struct {
 	Table      schedule.Config
 	Keep       job.Retention
 	Audit      audit.Config
+	Alert      alert.Config
 	Answer     delivery.Config
 	Log        telemetry.Config
 	Trace      telemetry.TraceConfig
@@ -108,6 +110,9 @@ func (c Config) check(r Role) error {
 	}
 	if r.CatchMail && c.Mail.URL == "" && len(c.Auth.APIKeys) > 0 && httpapi.CheckExposure(c.HTTP.Addr, true) != nil {
 		errs = append(errs, fmt.Errorf("POSTRIDER_HTTP_ADDR %q can be reached from other machines, and /dev/mail shows every mail without a login: set SMTP_URL, or serve on 127.0.0.1", c.HTTP.Addr))
+	}
+	if r.Scheduler && !r.CatchMail && len(c.Alert.Mail) > 0 && c.Mail.URL == "" {
+		errs = append(errs, errors.New("POSTRIDER_ALERT_MAIL needs SMTP_URL, by which schedulers send what the queues may not"))
 	}
 	if r.Scheduler {
 		_, err := schedule.Seeds(c.Table) // reads POSTRIDER_TIMETABLE

@@ -23,8 +23,9 @@ type fleet struct {
 
 const module = "github.com/postrider/postrider/cmd/"
 
-func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Service) {
-	f = &fleet{
+// newFleet is a fleet of no processes yet.
+func newFleet(t *testing.T) *fleet {
+	f := &fleet{
 		t: t, redis: testkit.Redis(t), smtp: testkit.NewSMTP(t), database: testkit.Postgres(t),
 		paths: map[string]string{}, services: map[string][]*testkit.Service{},
 	}
@@ -35,6 +36,11 @@ func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Service) {
 	for _, name := range []string{"api", "worker", "scheduler"} {
 		f.paths[name] = testkit.Build(t, module+name)
 	}
+	return f
+}
+
+func startFleet(t *testing.T) (f *fleet, workers [2]*testkit.Service) {
+	f = newFleet(t)
 	f.api = f.start("api").Addr
 	for i := range workers {
 		workers[i] = f.start("worker")

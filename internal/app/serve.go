@@ -12,12 +12,10 @@ import (
 
 	"github.com/postrider/postrider/dashboard"
 	"github.com/postrider/postrider/internal/apikey"
-	"github.com/postrider/postrider/internal/broker"
 	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/mail/unsubscribe"
-	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/telemetry"
 )
 
@@ -62,7 +60,7 @@ func (a *App) openHTTP(ctx context.Context) error {
 		return err
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
-		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Audit: a.audit, Types: a.types, Keys: a.keys, MadeKeys: a.madeKeys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
+		Jobs: a.jobs, Feed: a.feed, Schedules: a.schedules, Files: a.files, Deliveries: a.deliveries, Audit: a.audit, Alerts: a.store.Alerts(), Types: a.types, Keys: a.keys, MadeKeys: a.madeKeys, Tokens: a.tokens, Limiter: a.limiter, Rates: a.cfg.Limit,
 		Preferences: a.recipients, Inbox: a.inbox, Chats: a.chat, Cache: a.cache, Live: a.publisher, MayEnter: a.rooms.MayEnter, Suppressions: a.store.Suppressions(), Feedback: receiver,
 		Templates: a.templates, MailFrom: a.cfg.Mail.From, Categories: a.cfg.Categories, Config: a.cfg.HTTP, Tracer: a.tracer, Log: a.log, Metrics: a.reg, Mounts: mounts,
 	})
@@ -98,15 +96,12 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 		return err
 	}
 	queues := a.cfg.Broker.Queues.Names()
-	a.numbers, err = numbers.New(numbers.Options{
-		Engine: broker.NewCensus(a.redis, queues), Log: a.store, Connections: a.connections, Logger: a.log, Metrics: a.reg,
-	})
-	if err != nil {
+	if err := a.openNumbers(); err != nil {
 		return err
 	}
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
-		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Audit: a.audit, Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
+		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Audit: a.audit, Alerts: a.store.Alerts(), Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
 		Numbers: a.numbers, Keys: a.keys, MadeKeys: a.madeKeys, Quotas: a.cfg.Limit.Quotas, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),

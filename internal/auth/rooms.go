@@ -2,23 +2,20 @@ package auth
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/postrider/postrider/internal/webhook"
 )
 
 // RoomsConfig is who is asked about rooms that tokens do not list.
@@ -26,10 +23,6 @@ type RoomsConfig struct {
 	URL    string `env:"POSTRIDER_LIVE_ROOM_URL" help:"asked whether a user may be in a room that the user's token does not list, by a POST of {user, room}; nobody may where it is unset; see docs/live.md"`
 	Secret string `env:"POSTRIDER_LIVE_ROOM_SECRET" secret:"true" help:"what those questions are signed with, as Standard Webhooks wants it: whsec_ and the base64 of 24 to 64 bytes"`
 }
-
-// secretPrefix marks a secret of Standard Webhooks
-// (https://www.standardwebhooks.com, "Signature scheme").
-const secretPrefix = "whsec_"
 
 // Validate reports every setting that cannot work, by its variable's name.
 func (c RoomsConfig) Validate() error {
@@ -40,18 +33,10 @@ func (c RoomsConfig) Validate() error {
 	if c.URL != "" && c.Secret == "" {
 		errs = append(errs, errors.New("POSTRIDER_LIVE_ROOM_URL needs POSTRIDER_LIVE_ROOM_SECRET: who is asked must know who asks"))
 	}
-	if key, err := c.key(); c.Secret != "" && (err != nil || len(key) < 24 || len(key) > 64) {
-		errs = append(errs, errors.New(`POSTRIDER_LIVE_ROOM_SECRET must be whsec_ and the base64 of 24 to 64 bytes, as echo "whsec_$(openssl rand -base64 32)" makes one`))
+	if _, err := webhook.ParseKey(c.Secret); c.Secret != "" && err != nil {
+		errs = append(errs, fmt.Errorf("POSTRIDER_LIVE_ROOM_SECRET %w", err))
 	}
 	return errors.Join(errs...)
-}
-
-func (c RoomsConfig) key() ([]byte, error) {
-	text, ok := strings.CutPrefix(c.Secret, secretPrefix)
-	if !ok {
-		return nil, errors.New("it does not begin with " + secretPrefix)
-	}
-	return base64.StdEncoding.DecodeString(text)
 }
 
 // Bounds of questions about rooms.
@@ -67,7 +52,7 @@ const (
 // beyond those by asking the application. It is safe for concurrent use.
 type Rooms struct {
 	url     string
-	key     []byte
+	key     webhook.Key
 	post    Post
 	asking  singleflight.Group // one question for each user and room
 	turns   *semaphore.Weighted
@@ -96,8 +81,8 @@ func NewRooms(c RoomsConfig, post Post, reg prometheus.Registerer) (*Rooms, erro
 	r := &Rooms{url: c.URL, post: post, turns: semaphore.NewWeighted(roomsAtOnce), kept: map[roomQuestion]roomAnswer{}}
 	if r.url != "" {
 		var err error
-		if r.key, err = c.key(); err != nil {
-			return nil, fmt.Errorf("reading POSTRIDER_LIVE_ROOM_SECRET: %w", err)
+		if r.key, err = webhook.ParseKey(c.Secret); err != nil {
+			return nil, fmt.Errorf("POSTRIDER_LIVE_ROOM_SECRET %w", err)
 		}
 	}
 	r.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -191,7 +176,7 @@ func (r *Rooms) ask(ctx context.Context, q roomQuestion) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("writing the question: %w", err)
 	}
-	status, text, err := r.post(ctx, r.url, r.sign(body), body)
+	status, text, err := r.post(ctx, r.url, r.key.Headers("msg_"+rand.Text(), time.Now(), body), body)
 	if err != nil {
 		return false, err
 	}
@@ -209,16 +194,4 @@ func (r *Rooms) ask(ctx context.Context, q roomQuestion) (bool, error) {
 		return false, errors.New(`the answer 200 has no {"allow": true} or {"allow": false}`)
 	}
 	return *answer.Allow, nil
-}
-
-// sign makes the headers of a message that goes out now (Standard Webhooks,
-// "Signature scheme").
-func (r *Rooms) sign(body []byte) http.Header {
-	id, stamp := "msg_"+rand.Text(), strconv.FormatInt(time.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, r.key)
-	mac.Write([]byte(id + "." + stamp + "." + string(body))) // never errs
-	return http.Header{
-		"Content-Type": {"application/json"}, "Webhook-Id": {id}, "Webhook-Timestamp": {stamp},
-		"Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))},
-	}
 }

@@ -44,6 +44,7 @@ type Options struct {
 	Files       *attach.Keeper
 	Deliveries  *delivery.Service
 	Audit       *audit.Log       // of what callers do; started by its owner
+	Alerts      Alerts           // a store.Alerts
 	Feed        *job.Feed        // that is started
 	Types       *tasks.Catalogue // that Jobs accepts
 	Templates   *template.Library
@@ -83,6 +84,7 @@ type api struct {
 	chats        Chats
 	deliveries   *delivery.Service
 	audit        *audit.Log
+	alerts       Alerts
 	madeKeys     MadeKeys
 	feed         *job.Feed
 	types        *tasks.Catalogue
@@ -131,7 +133,7 @@ func New(o Options) (_ http.Handler, err error) {
 	}()
 	log := o.Log.With("component", "http")
 	a := &api{
-		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, audit: o.Audit, madeKeys: o.MadeKeys, types: o.Types,
+		jobs: o.Jobs, feed: o.Feed, schedules: o.Schedules, deliveries: o.Deliveries, audit: o.Audit, alerts: o.Alerts, madeKeys: o.MadeKeys, types: o.Types,
 		templates: o.Templates, mailFrom: o.MailFrom, categories: o.Categories, files: o.Files,
 		suppressions: o.Suppressions, preferences: o.Preferences, inbox: o.Inbox, chats: o.Chats, feedback: o.Feedback, live: o.Live, mayEnter: o.MayEnter,
 		cache:   o.Cache,
@@ -192,6 +194,7 @@ func New(o Options) (_ http.Handler, err error) {
 	a.scheduleRoutes()
 	a.suppressionRoutes()
 	a.auditRoutes()
+	a.alertRoute()
 	a.keyRoutes()
 	a.attachmentRoute()
 	a.preferencesRoutes()

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/postrider/postrider/internal/alert"
 	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/audit/audittest"
 	"github.com/postrider/postrider/internal/auth"
@@ -106,8 +107,8 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 		Inbox: inbox.NewService(inboxtest.NewMemory(time.Now), push), Cache: kept,
 		Chats: chat.New(chat.Options{Redis: rdb, Archive: chattest.NewMemory(), Push: silent{}, Log: logger}),
 		Live:  &revocations{},
-		Audit: audit.New(&audittest.Memory{}, logger),
-		Jobs:  s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
+		Audit: audit.New(&audittest.Memory{}, logger), Alerts: alerting{},
+		Jobs: s.jobs, Feed: s.feed, Types: types, Keys: auth.NewKeys(auth.Config{}), Limiter: limit.New(rdb, logger),
 		Log: logger, Metrics: s.metrics,
 	}
 	for _, f := range change {
@@ -118,6 +119,11 @@ func serveAdmitting(t testing.TB, admissions map[string]job.Admission, change ..
 	}
 	return s
 }
+
+// alerting is an Alerts.
+type alerting []alert.Alert
+
+func (a alerting) Alerts(context.Context) ([]alert.Alert, error) { return a, nil }
 
 // withKeys closes the API.
 func withKeys(t testing.TB) func(*Options) {

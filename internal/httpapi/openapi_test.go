@@ -66,7 +66,7 @@ func TestOpenAPI(t *testing.T) {
 		"post /jobs/{id}/resend":             "jobs:write 202",
 		"get /recipients/{address}/timeline": "jobs:read 200", "delete /recipients/{address}": "admin 200",
 		"get /keys": "admin 200", "post /keys": "admin 201", "delete /keys/{name}": "admin 204",
-		"get /audit": "admin 200", "get /audit/export": "admin 200",
+		"get /alerts": "admin 200", "get /audit": "admin 200", "get /audit/export": "admin 200",
 		"get /live": "notifications 200", "get /live/users/{userId}": "notifications 200",
 		"delete /live/users/{userId}/tokens": "admin 204", "delete /live/tokens/{tokenId}": "admin 204",
 		"get /templates": "jobs:write 200", "get /templates/{name}": "jobs:write 200", "post /templates/{name}/preview": "jobs:write 200",

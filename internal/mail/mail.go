@@ -18,6 +18,9 @@ type Message struct {
 	// Category is what providers may be chosen by; it is not shown.
 	Category string
 
+	// Avoid names providers that are tried after all others.
+	Avoid []string
+
 	// Sink has it built and checked, and then dropped: see [SinkProvider].
 	Sink bool
 

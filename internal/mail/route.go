@@ -8,8 +8,9 @@ import (
 
 // route lists the providers that are for a mail, in the order in which they are
 // to be tried: those that name its sender's domain or its category before those
-// that take all, then by priority, and by chance and weight among equals.
-func route(providers []*provider, fromDomain, category string) []*provider {
+// that take all, then by priority, and by chance and weight among equals. Those to
+// avoid are last in any case.
+func route(providers []*provider, fromDomain, category string, avoid []string) []*provider {
 	if len(providers) == 1 && providers[0].fits(fromDomain, category) {
 		return providers
 	}
@@ -26,8 +27,14 @@ func route(providers []*provider, fromDomain, category string) []*provider {
 			fitting = append(fitting, candidate{p, min(len(p.from), 1) + min(len(p.categories), 1), rand.ExpFloat64() / float64(p.weight)})
 		}
 	}
+	avoided := func(c candidate) int {
+		if slices.Contains(avoid, c.name) {
+			return 1
+		}
+		return 0
+	}
 	slices.SortFunc(fitting, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.named, a.named), cmp.Compare(a.priority, b.priority), cmp.Compare(a.turn, b.turn))
+		return cmp.Or(cmp.Compare(avoided(a), avoided(b)), cmp.Compare(b.named, a.named), cmp.Compare(a.priority, b.priority), cmp.Compare(a.turn, b.turn))
 	})
 	out := make([]*provider, len(fitting))
 	for i, c := range fitting {

@@ -45,14 +45,14 @@ func TestRoute(t *testing.T) {
 		{"shop.example", "", []string{"shop", "shop-spare", "all", "spare"}},
 		{"other.example", "", []string{"shop-spare", "all", "spare"}},
 	} {
-		if got := names(route(providers, test.domain, test.category)); !slices.Equal(got, test.want) {
+		if got := names(route(providers, test.domain, test.category, nil)); !slices.Equal(got, test.want) {
 			t.Errorf("%s, %q: got %v, want %v", test.domain, test.category, got, test.want)
 		}
 	}
-	if got := route(providers, "shop.example", "alert"); got[0].name != "shop-alerts" {
+	if got := route(providers, "shop.example", "alert", nil); got[0].name != "shop-alerts" {
 		t.Errorf("got %v: what names both comes first, whatever its priority", names(got))
 	}
-	if got := route(at(t, "smtp://h?from=shop.example"), "example.com", ""); len(got) != 0 {
+	if got := route(at(t, "smtp://h?from=shop.example"), "example.com", "", nil); len(got) != 0 {
 		t.Errorf("got %v, want none", names(got))
 	}
 }
@@ -62,7 +62,7 @@ func TestRouteByWeight(t *testing.T) {
 	const draws = 10_000
 	first := 0
 	for range draws {
-		if route(providers, "example.com", "")[0].name == "three" {
+		if route(providers, "example.com", "", nil)[0].name == "three" {
 			first++
 		}
 	}

@@ -80,6 +80,16 @@ func New(o Options) (*Sender, error) {
 	return s, nil
 }
 
+// Down names the providers that are left alone now, since they fail.
+func (s *Sender) Down() (names []string) {
+	for _, p := range s.providers {
+		if p.breaker.state() != breakerClosed {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // Close ends the connections, each with a QUIT that the server has half a
 // second to answer, and all at the same time. A Send under way may end; later
 // ones fail.
@@ -142,7 +152,7 @@ func (s *Sender) Send(ctx context.Context, m Message, beforeDot func(context.Con
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
 
-	fitting := route(s.providers, l.fromDomain, m.Category)
+	fitting := route(s.providers, l.fromDomain, m.Category, m.Avoid)
 	if len(fitting) == 0 {
 		return Receipt{}, &Error{Kind: Temporary, Op: opChoose, Err: errors.New("no provider in SMTP_URL is for this sender's domain and category")}
 	}

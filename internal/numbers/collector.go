@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,6 +158,14 @@ func (c *Collector) Current() (Sample, []Worker) {
 	newest := c.kept[len(c.kept)-1]
 	newest.Problems = maps.Clone(newest.Problems) // it may be mended
 	return newest, c.workers
+}
+
+// Kept returns the samples of the last Kept seconds, or as many as there are, the
+// oldest first. Those who read them must not change what they point to.
+func (c *Collector) Kept() []Sample {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.kept)
 }
 
 // turn looks and takes what it saw in. c.looking is held.
