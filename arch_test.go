@@ -28,7 +28,7 @@ var may = map[string][]string{
 	"deploy/release": {},
 
 	"tasks":     {},
-	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/inbox", "internal/apikey", "internal/auth", "internal/roster", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/alert", "internal/sheet"},
+	"dashboard": {"tasks", "internal/delivery", "internal/job", "internal/schedule", "internal/mail", "internal/mail/suppress", "internal/mail/template", "internal/inbox", "internal/apikey", "internal/auth", "internal/roster", "internal/limit", "internal/numbers", "internal/outage", "internal/socketio", "internal/audit", "internal/alert", "internal/sheet"},
 
 	"internal/app":      anything,
 	"internal/operator": {"internal/app", "internal/config", "internal/auth", "internal/mail", "internal/mail/template"},

@@ -22,6 +22,7 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/socketio"
 	"github.com/postrider/postrider/tasks"
@@ -43,6 +44,10 @@ type Jobs interface {
 	List(ctx context.Context, f job.Filter) ([]job.Job, error)
 	Count(ctx context.Context, f job.Filter) (int, error)
 	Now(ctx context.Context) (time.Time, error)
+
+	Check(ctx context.Context, sub job.Submission, by string) (payload []byte, err error)
+	Accept(ctx context.Context, who job.Caller, sub job.Submission) (job.Accepted, error)
+	AcceptAll(ctx context.Context, who job.Caller, subs []job.Submission) (job.Accepted, error)
 	CountMatching(ctx context.Context, act job.Bulk, f job.Filter) (int, []job.Job, error)
 	ActOnMatching(ctx context.Context, act job.Bulk, f job.Filter, actor string) (job.BulkReport, error)
 
@@ -68,6 +73,9 @@ type Options struct {
 	Alerts     Alerts
 	// Suppressions is the list of who gets no mail.
 	Suppressions mail.Suppressions
+	Templates    *template.Library
+	Categories   mail.Categories
+	MailFrom     string                // the sender that previews show
 	Redis        redis.UniversalClient // shared; it stays its owner's to close
 	Queues       []string              // that workers serve
 	Prometheus   *url.URL              // that scrapes the schedulers, for asynqmon's metrics page; nil for none
@@ -147,6 +155,9 @@ func (d *Dashboard) routes(monitor http.Handler) http.Handler {
 	mux.Handle("GET "+suppressionRoot+".csv", d.known(d.exportSuppressions))
 	mux.Handle("POST "+suppressionRoot+"/{command}", d.known(d.suppressionCommand))
 	mux.Handle("GET "+root+"/jobs", d.known(d.jobsPage))
+	mux.Handle("GET "+sendRoot, d.known(d.sendPage))
+	mux.Handle("POST "+sendRoot, d.known(d.sendCommand))
+	mux.Handle("POST "+sendRoot+"/html", d.known(d.mailFrame))
 	mux.Handle("GET "+bulkRoot+"/{act}", d.known(d.bulkPage))
 	mux.Handle("POST "+bulkRoot+"/{act}", d.known(d.bulkCommand))
 	mux.Handle("GET "+root+"/jobs/{id}", d.known(d.jobPage))

@@ -28,6 +28,8 @@ import (
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/job/jobtest"
 	"github.com/postrider/postrider/internal/limit"
+	"github.com/postrider/postrider/internal/mail"
+	"github.com/postrider/postrider/internal/mail/template"
 	"github.com/postrider/postrider/internal/numbers"
 	"github.com/postrider/postrider/internal/schedule"
 	"github.com/postrider/postrider/internal/socketio"
@@ -133,6 +135,10 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
+	templates, err := template.NewLibrary(template.Options{Log: log, Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	told, err := numbers.New(numbers.Options{
 		Engine: broker.NewCensus(rdb, queues.Names()), Log: noEvents{}, Logger: log, Metrics: prometheus.NewRegistry(),
 	})
@@ -141,6 +147,7 @@ func newRigAt(t testing.TB, redisURL string, change ...func(*Options)) *rig {
 	}
 	o := Options{
 		Jobs: r.jobs, Types: types, Schedules: r.times, Deliveries: noDeliveries{}, Redis: rdb, Queues: queues.Names(), Limiter: limit.New(rdb, log),
+		Templates: templates, Categories: mail.Categories{Names: []string{"receipt"}}, MailFrom: "Example <hello@example.com>",
 		Numbers: told, Keys: auth.NewKeys(auth.Config{}), OwnPage: socketio.SameHost,
 		LoggedOut: func(context.Context, string) error { return nil },
 		Audit:     audit.New(&audittest.Memory{}, log),

@@ -52,3 +52,6 @@
   }
   step();
 })();
+
+// A preview's HTML is shown at once.
+document.querySelector("form[data-show]")?.submit();

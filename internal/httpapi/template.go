@@ -1,13 +1,10 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
-	netmail "net/mail"
 	"slices"
 
 	"github.com/postrider/postrider/internal/job"
@@ -149,26 +146,9 @@ func (a *api) previewTemplate(ctx context.Context, in *previewInput) (*previewAn
 	b := &out.Body
 	b.Subject, b.Preheader, b.HTML, b.Text = m.Subject, m.Preheader, m.HTML, m.Text
 	b.Locale, b.Hash = edition.Locale, edition.Hash
-	b.Headers, err = headersOf(mail.Message{
+	b.Headers, err = mail.HeadersOf(mail.Message{
 		ID: "preview", From: a.mailFrom, Rcpt: "recipient@example.com",
 		Subject: m.Subject, HTML: m.HTML, Text: m.Text, UnsubscribeURL: link,
 	})
 	return out, err
-}
-
-// headersOf lists the headers of a message.
-func headersOf(m mail.Message) (map[string]string, error) {
-	raw, err := mail.Build(m)
-	if err != nil {
-		return nil, fmt.Errorf("building the preview: %w", err)
-	}
-	read, err := netmail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("reading the preview back: %w", err)
-	}
-	out := make(map[string]string, len(read.Header))
-	for name := range read.Header {
-		out[name] = read.Header.Get(name)
-	}
-	return out, nil
 }
