@@ -26,6 +26,8 @@ const (
 	// streamWrite bounds one write to a stream: a client that takes nothing for
 	// as long is cut off.
 	streamWrite = 10 * time.Second
+	// askAgain is how long a reader's key is taken for good.
+	askAgain = time.Second
 	// streamRetry is how long a client waits before it comes back.
 	streamRetry = 2 * time.Second
 	// maxFiltered is the most values of one filter of an event stream.
@@ -136,7 +138,7 @@ func (a *api) followEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		r, w := humachi.Unwrap(hc)
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
-		s := stream{w: w, control: http.NewResponseController(w)}
+		s := stream{w: w, control: http.NewResponseController(w), refused: func() error { return a.refusedNow(r) }, asked: time.Now()}
 		if err := s.run(r.Context(), follower, filter); ctx.Err() == nil && !errors.Is(err, job.ErrFeedClosed) {
 			a.log.Debug("an event stream ended", "err", err, "request_id", exchangeOf(ctx).id)
 		}
@@ -147,8 +149,23 @@ func (a *api) followEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	refused func() error // why its reader may not read on
 	buf     bytes.Buffer
 	wrote   time.Time // when it last did
+	asked   time.Time // when refused last was
+}
+
+// refusedNow tells whether who opened a stream is refused by now, since the key
+// was revoked or has expired. That nobody can tell ends no stream.
+func (a *api) refusedNow(r *http.Request) error {
+	who, err := a.callers.Authenticate(r)
+	switch {
+	case errors.Is(err, auth.ErrUnauthorized):
+		return fmt.Errorf("asking for the reader's key again: %w", err)
+	case err == nil && !who.May(auth.JobsRead):
+		return fmt.Errorf("the reader's key has lost the scope %s", auth.JobsRead)
+	}
+	return nil
 }
 
 // run writes until the client leaves, is too slow, or no more events come: its
@@ -165,6 +182,12 @@ func (s *stream) run(ctx context.Context, follower *job.Follower, filter eventFi
 		cancel()
 		if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 			return err
+		}
+		if time.Since(s.asked) >= askAgain {
+			if err := s.refused(); err != nil {
+				return err
+			}
+			s.asked = time.Now()
 		}
 		for i := range events {
 			if e := &events[i]; filter.takes(e) {

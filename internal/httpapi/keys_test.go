@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/apikey"
 	"github.com/postrider/postrider/internal/audit"
@@ -110,4 +111,21 @@ func TestOpenAPIMakesNoKeys(t *testing.T) {
 	if keys := s.get("/keys").want(http.StatusOK).list("keys"); len(keys) != 0 {
 		t.Errorf("there are %v", keys)
 	}
+}
+
+// A stream hears nothing more once its key is revoked.
+func TestRevokedKeyEndsStream(t *testing.T) {
+	s := serve(t, withKeys(t), withMadeKeys(t))
+	secret := s.post("/keys", `{"name":"watcher","scopes":["jobs:write","jobs:read"]}`, "X-API-Key", bossKey).want(http.StatusCreated).str("secret")
+	l := s.listen("", "X-API-Key", secret)
+	id := s.post("/jobs", `{"type":"noop"}`, "X-API-Key", secret).want(http.StatusAccepted).str("id")
+	l.want(id, "accepted", "waiting")
+	s.call(http.MethodDelete, "/keys/watcher", "", "X-API-Key", bossKey).want(http.StatusNoContent)
+	for end := time.Now().Add(20 * askAgain); time.Now().Before(end); {
+		s.post("/jobs", `{"type":"noop"}`, "X-API-Key", bossKey).want(http.StatusAccepted)
+		if _, ok := l.block(); !ok {
+			return
+		}
+	}
+	t.Error("the stream goes on")
 }
