@@ -102,6 +102,7 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 	d, err := dashboard.New(dashboard.Options{
 		Prometheus: prometheus,
 		Jobs:       a.jobs, Types: a.types, Schedules: a.schedules, Deliveries: a.deliveries, Audit: a.audit, Alerts: a.store.Alerts(), Suppressions: a.store.Suppressions(), Redis: a.redis, Queues: queues,
+		Templates: a.templates, Categories: a.cfg.Categories, MailFrom: a.cfg.Mail.From,
 		Numbers: a.numbers, Keys: a.keys, MadeKeys: a.madeKeys, Quotas: a.cfg.Limit.Quotas, OwnPage: a.isOwnPage, LoggedOut: a.publisher.EndSession,
 		Limiter: a.limiter, Users: users, Open: len(users) == 0,
 		Secure:         strings.HasPrefix(a.cfg.HTTP.PublicURL, "https:"),
