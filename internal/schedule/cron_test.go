@@ -36,6 +36,12 @@ func TestNext(t *testing.T) {
 		{"descriptor", "@daily", "Asia/Kolkata", "2026-07-03T08:00:00Z", []string{"2026-07-04 00:00:00 IST"}},
 		{"leap day", "0 0 29 2 *", "UTC", "2026-07-03T08:00:00Z", []string{"2028-02-29 00:00:00 UTC", "2032-02-29 00:00:00 UTC"}},
 
+		// Go's ZoneBounds ends a stretch before it begins on the last day of a leap
+		// year, once the zone's table gives way to its rule.
+		{"leap day, past the table", "0 0 29 2 *", "Europe/Berlin", "2040-03-01T08:00:00Z", []string{"2044-02-29 00:00:00 CET", "2048-02-29 00:00:00 CET"}},
+		{"new year, past the table", "0 12 * * *", "America/New_York", "2040-12-30T18:00:00Z",
+			[]string{"2040-12-31 12:00:00 EST", "2041-01-01 12:00:00 EST"}},
+
 		{"in the gap", "30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z",
 			[]string{"2026-03-28 02:30:00 CET", "2026-03-29 03:00:00 CEST", "2026-03-30 02:30:00 CEST"}},
 		{"the gap's beginning", "0 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z",
@@ -116,6 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		"@every 500ms":           "whole seconds",
 		"@every 1500ms":          "whole seconds",
 		"@every -5s":             "whole seconds",
+		"@every 43801h":          "whole seconds", // what comes to more than 292 years has no sum
 		"CRON_TZ=UTC 0 8 * * *":  "a field of its own",
 		"TZ=UTC":                 "a field of its own",
 		"0 0 30 2 *":             "never comes",
