@@ -217,7 +217,7 @@ type Filter struct {
 	Since     time.Time // accepted then or later
 	Until     time.Time // accepted before that
 	Code      Code      // of the last outcome
-	Unchanged time.Time // has been as it is since before then
+	Unchanged time.Time // has been as it is since before then, and had the Status then
 	Before    ID        // cursor: ids below this one
 	Limit     int       // 1 to 1,000
 }

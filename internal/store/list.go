@@ -62,12 +62,16 @@ func listed(f job.Filter) (from, id string) {
 func conditions(f job.Filter) (sql string, args []any, err error) {
 	where := []string{"TRUE"}
 	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
+	at, of := "{now}", []any(nil)
+	if !f.Unchanged.IsZero() {
+		at, of = "?", []any{f.Unchanged.UnixMilli()}
+	}
 	switch f.Status {
 	case "":
 	case "scheduled":
-		and("state = 'waiting' AND attempts = 0 AND run_at > {now}")
+		and("state = 'waiting' AND attempts = 0 AND run_at > "+at, of...)
 	case "queued":
-		and("state = 'waiting' AND attempts = 0 AND run_at <= {now}")
+		and("state = 'waiting' AND attempts = 0 AND run_at <= "+at, of...)
 	case "retrying":
 		and("state = 'waiting' AND attempts > 0")
 	default:

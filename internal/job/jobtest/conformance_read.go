@@ -119,6 +119,23 @@ var readScenarios = []scenario{
 		}
 	}},
 
+	{"a status is that of when jobs were unchanged", func(s *suite) {
+		scheduled := s.accept(func(n *job.New) { n.Delay = time.Hour })
+		queued := s.accept()
+		s.clock.Advance(time.Minute)
+		counted := s.clock.Now()
+		s.clock.Advance(time.Hour) // meanwhile the first has become due
+		for status, want := range map[string]job.ID{"scheduled": scheduled, "queued": queued} {
+			f := job.Filter{Status: status, Unchanged: counted, Limit: 10}
+			got := s.list(f)
+			equal(s, "jobs "+status, len(got), 1)
+			equal(s, "the job "+status, got[0].ID, want)
+			n, err := s.store.Count(s.ctx, f)
+			s.ok(err, "counting")
+			equal(s, "count "+status, n, 1)
+		}
+	}},
+
 	{"a listed job is whole but for its payload", func(s *suite) {
 		id := s.finish(temporary(time.Hour))
 		want := s.find(id)

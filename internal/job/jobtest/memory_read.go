@@ -69,6 +69,9 @@ func (m *Memory) Count(ctx context.Context, f job.Filter) (int, error) {
 
 // chosen lists the jobs that the filter chooses, in no order. The lock is held.
 func (m *Memory) chosen(f job.Filter, now time.Time) []*job.Job {
+	if !f.Unchanged.IsZero() {
+		now = f.Unchanged
+	}
 	return m.where(func(j *job.Job) bool {
 		return (f.Status == "" || f.Status == string(j.State) || f.Status == j.Status(now)) &&
 			(f.Type == "" || f.Type == j.Type) &&
