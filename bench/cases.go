@@ -24,6 +24,7 @@ type sizes struct {
 	httpSeconds        float64
 	mails              int
 	live               liveSizes
+	fleet              fleetSizes
 }
 
 var (
@@ -31,13 +32,15 @@ var (
 		one: 5_000, callers: 50_000, bulk: 100_000, warm: 2_000, warmNode: 10_000, warmDurable: 1_000, drain: 50_000, distant: 20_000, durable: 20_000,
 		backlog: []int{1_000, 100_000, 1_000_000}, pickups: 150, gapMS: 80, polled: 15, pollMS: 1_000, delayed: 1_000, delayMS: 2_000,
 		memory: 20_000, httpSeconds: 5, mails: 3_000,
-		live: liveSizes{clients: 2_000, callers: 200, window: 10, rate: 10, settle: 2 * time.Second, each: 3 * time.Second, flood: 80_000_000},
+		live:  liveSizes{clients: 2_000, callers: 200, window: 10, rate: 10, settle: 2 * time.Second, each: 3 * time.Second, flood: 80_000_000},
+		fleet: fleetSizes{settle: time.Second, each: 3 * time.Second, idle: 200},
 	}
 	small = sizes{
 		one: 100, callers: 500, bulk: 1_000, warm: 50, warmNode: 50, warmDurable: 50, drain: 500, distant: 300, durable: 300,
 		backlog: []int{100, 1_000}, pickups: 5, gapMS: 50, polled: 2, pollMS: 100, delayed: 50, delayMS: 300,
 		memory: 500, httpSeconds: 0.5, mails: 60,
-		live: liveSizes{clients: 50, callers: 20, window: 10, rate: 20, settle: 100 * time.Millisecond, each: 300 * time.Millisecond, flood: 8_000_000},
+		live:  liveSizes{clients: 50, callers: 20, window: 10, rate: 20, settle: 100 * time.Millisecond, each: 300 * time.Millisecond, flood: 8_000_000},
+		fleet: fleetSizes{settle: 200 * time.Millisecond, each: 500 * time.Millisecond, idle: 3},
 	}
 )
 
@@ -140,6 +143,7 @@ func allCases(s sizes) []benchCase {
 		drain(s, "drain-100", 100, 1, goal{ours, bullmq, 2.5}, goal{ours, asynq, 5}),
 		drain(s, "drain-10x2", 10, 2), drain(s, "drain-100x2", 100, 2),
 		distant(s), durable(s), backlog(s), pickup(s), delayed(s), memory(s), httpAccept(s), mails(s),
+		scale(s.fleet), idle(s.fleet),
 		liveRoom(s.live), liveEcho(s.live), liveStalled(s.live), liveTwo(s.live),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/postrider/postrider/bench/crowd"
+	"github.com/postrider/postrider/bench/fleet"
 	"github.com/postrider/postrider/bench/peers"
 	"github.com/postrider/postrider/internal/app"
 )
@@ -28,9 +29,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(args) > 0 && args[0] == "contestant" {
+	switch {
+	case len(args) > 0 && args[0] == "contestant":
 		err = contest(ctx, args[1:], stdin, stdout)
-	} else {
+	case fleet.IsProcess(args):
+		err = fleet.Serve(ctx, args, stdin, stdout)
+	default:
 		err = measure(ctx, args, stdout, stderr)
 	}
 	switch {

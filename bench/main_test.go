@@ -11,7 +11,7 @@ import (
 
 // The bench starts contestants from its own file, which is the test's here.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "contestant" {
+	if len(os.Args) > 1 && (os.Args[1] == "contestant" || os.Args[1] == "process") {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -44,6 +44,19 @@ func TestQuickLive(t *testing.T) {
 	}
 	for _, want := range []string{"| live, deliveries | events/s |", "| echo, p99 | ms |", "| a stalled client, memory | MiB |",
 		"| live over Redis, broadcast p99 | ms |", "| Postrider socketio | Postrider Hub |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &out)
+		}
+	}
+}
+
+// The cases with whole processes run where PostgreSQL is.
+func TestQuickFleet(t *testing.T) {
+	var out, log bytes.Buffer
+	if code := run([]string{"-quick", "-rounds", "1", "scale", "idle"}, nil, &out, &log); code != 0 {
+		t.Fatalf("exit code %d; it said:\n%s", code, &log)
+	}
+	for _, want := range []string{"| scale, 8 workers (ideal 800) | jobs/s |", "| 3 idle workers, commands to Redis | 1/s |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &out)
 		}

@@ -12,12 +12,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/postrider/postrider/bench/peers"
-	"github.com/postrider/postrider/internal/app"
+	"github.com/postrider/postrider/bench/fleet"
 )
 
 func main() { os.Exit(command(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -27,8 +25,8 @@ func command(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(args) == 3 && args[0] == "process" {
-		err = process(ctx, args[1], strings.Split(args[2], "\n"), stdin, stdout)
+	if fleet.IsProcess(args) {
+		err = fleet.Serve(ctx, args, stdin, stdout)
 	} else {
 		err = measure(ctx, args, stdout, stderr)
 	}
@@ -40,17 +38,6 @@ func command(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-// process is one of Postrider's, which the program starts from its own file.
-func process(ctx context.Context, name string, settings []string, in io.Reader, out io.Writer) error {
-	defer app.FloorHeap()() // as Postrider's own programs do
-	for _, role := range []app.Role{app.API, app.Worker, app.Scheduler} {
-		if role.Name == name {
-			return peers.ServeRole(ctx, role, settings, in, out)
-		}
-	}
-	return fmt.Errorf("there is no process %q", name)
 }
 
 // runLimit bounds one run beyond its own time.

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 
 	"github.com/postrider/postrider/bench/crowd"
+	"github.com/postrider/postrider/bench/fleet"
 	"github.com/postrider/postrider/bench/stage"
-	"github.com/postrider/postrider/internal/app"
 )
 
 // The key by which notifications are posted to Postrider.
@@ -79,23 +78,14 @@ func (s *side) openPostrider(ctx context.Context) (err error) {
 		"POSTRIDER_LOG_LEVEL=error", "POSTRIDER_RATE_LIMIT_KEY=off", "POSTRIDER_RATE_LIMIT_ADDR=off", "POSTRIDER_LIVE_HANDSHAKES=off",
 		"SMTP_URL=smtp://127.0.0.1:25?tls=none", "MAIL_FROM=nobody@example.com", // which have to be set; there are no mails
 	}
-	for _, role := range []app.Role{app.Worker, app.Scheduler} { // the first makes the tables
-		a, err := s.postrider(ctx, role, new(ready))
+	for _, role := range []string{"worker", "scheduler"} { // the first makes the tables
+		p, err := fleet.Start(ctx, role, s.settings)
 		if err != nil {
 			return err
 		}
-		s.others = append(s.others, a)
+		s.others = append(s.others, p.Actor)
 	}
 	return nil
-}
-
-func (s *side) postrider(ctx context.Context, role app.Role, first *ready) (*stage.Actor, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding our own program: %w", err)
-	}
-	cmd := exec.Command(self, "process", role.Name, strings.Join(s.settings, "\n"))
-	return stage.StartActor(ctx, role.Name, cmd, first)
 }
 
 // start starts one of the two processes, anew after it was killed.
@@ -110,7 +100,10 @@ func (s *side) start(ctx context.Context, i int) (err error) {
 		cmd.Env = append(os.Environ(), "NODE_ENV=production")
 		s.processes[i], err = stage.StartActor(ctx, s.name, cmd, &first)
 	} else {
-		s.processes[i], err = s.postrider(ctx, app.API, &first)
+		var p *fleet.Process
+		if p, err = fleet.Start(ctx, "api", s.settings); err == nil {
+			s.processes[i], first.Addr = p.Actor, p.Addr
+		}
 	}
 	s.moved(i, first.Addr)
 	return err

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -59,7 +60,7 @@ func StartPostgres(ctx context.Context) (_ *Postgres, err error) {
 	}
 	server := exec.Command(filepath.Join(pg.bin, "postgres"), "-D", data,
 		"-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(pg.port), "-c", "unix_socket_directories=",
-		"-c", "max_connections=200", "-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB")
+		"-c", "max_connections=1000", "-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB")
 	server.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	if pg.proc, err = launch(pg.dir, server); err != nil {
 		return nil, err
@@ -116,6 +117,23 @@ func (pg *Postgres) exec(ctx context.Context, statement string) error {
 	}
 	return nil
 }
+
+// Number is what a query on the database at the URL gives: one whole number.
+func (pg *Postgres) Number(ctx context.Context, url, query string) (n int64, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return 0, fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, query).Scan(&n); err != nil {
+		return 0, fmt.Errorf("running %q: %w", query, err)
+	}
+	return n, nil
+}
+
+// CPU is the processor time that the server has used with all of its processes,
+// to a hundredth of a second each.
+func (pg *Postgres) CPU() (time.Duration, error) { return pg.proc.cpu() }
 
 // Close stops the server and removes its files.
 func (pg *Postgres) Close() error {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -66,20 +66,25 @@ func (r *Redis) Flush(ctx context.Context) error {
 	return nil
 }
 
-var usedMemory = regexp.MustCompile(`(?m)^used_memory:(\d+)`)
-
 // Memory is how many bytes Redis has allocated (used_memory of INFO).
-func (r *Redis) Memory(ctx context.Context) (int64, error) {
-	info, err := r.client.Info(ctx, "memory").Result()
+func (r *Redis) Memory(ctx context.Context) (int64, error) { return r.Info(ctx, "used_memory") }
+
+// Info is one of the numbers of INFO.
+func (r *Redis) Info(ctx context.Context, name string) (int64, error) {
+	info, err := r.client.Info(ctx).Result()
 	if err != nil {
-		return 0, fmt.Errorf("asking Redis for its memory: %w", err)
+		return 0, fmt.Errorf("asking Redis for its %s: %w", name, err)
 	}
-	m := usedMemory.FindStringSubmatch(info)
-	if m == nil {
-		return 0, errors.New("asking Redis for its memory: INFO does not tell used_memory")
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		}
 	}
-	return strconv.ParseInt(m[1], 10, 64)
+	return 0, fmt.Errorf("asking Redis for its %s: INFO does not tell it", name)
 }
+
+// CPU is the processor time that the server has used, to a hundredth of a second.
+func (r *Redis) CPU() (time.Duration, error) { return r.proc.cpu() }
 
 // RedisVersion is that of the server on this machine; empty where there is none.
 func RedisVersion(ctx context.Context) string {

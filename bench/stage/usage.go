@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -50,24 +51,59 @@ const tick = 10 * time.Millisecond
 
 // CPU is the processor time that the actor has used, to a hundredth of a second.
 func (a *Actor) CPU() (time.Duration, error) {
-	text, err := os.ReadFile(a.proc("stat"))
+	own, _, err := processorTime(a.cmd.Process.Pid)
+	return own, err
+}
+
+// cpu is the processor time of a server and of its children, those that have
+// ended with it (PostgreSQL has a child for each session).
+func (p *process) cpu() (time.Duration, error) {
+	pid := p.cmd.Process.Pid
+	own, ended, err := processorTime(pid)
 	if err != nil {
-		return 0, fmt.Errorf("reading a process' time: %w", err)
+		return 0, err
 	}
-	// The name, in brackets, may hold blanks; utime and stime are the 12th and 13th
-	// behind it (proc(5)).
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, fmt.Errorf("listing the children of %s: %w", p.name, err)
+	}
+	sum := own + ended
+	for _, child := range strings.Fields(string(text)) {
+		id, err := strconv.Atoi(child)
+		if err != nil {
+			return 0, fmt.Errorf("listing the children of %s: %w", p.name, err)
+		}
+		own, ended, err := processorTime(id)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it ended just now
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += own + ended
+	}
+	return sum, nil
+}
+
+// processorTime is what a process has used itself, and what its children have
+// that ended and were waited for.
+func processorTime(pid int) (own, ended time.Duration, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading a process' time: %w", err)
+	}
+	// The name, in brackets, may hold blanks; utime, stime, cutime and cstime are
+	// the 12th to 15th behind it (proc(5)).
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("reading a process' time: %d fields", len(fields))
+	if len(fields) < 15 {
+		return 0, 0, fmt.Errorf("reading a process' time: %d fields", len(fields))
 	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading a process' time: %w", err)
+	var ticks [4]int64
+	for i, f := range fields[11:15] {
+		if ticks[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("reading a process' time: %w", err)
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * tick, nil
+	return time.Duration(ticks[0]+ticks[1]) * tick, time.Duration(ticks[2]+ticks[3]) * tick, nil
 }
