@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,22 +30,40 @@ type Config struct {
 	Repeat      time.Duration `env:"POSTRIDER_ALERT_REPEAT" envDefault:"4h" help:"how often it is told again while it lasts"`
 }
 
-// The targets, as metrics and notices name them.
+// The targets, as metrics name them.
 const (
 	TargetWebhook = "webhook"
 	TargetSlack   = "slack"
 	TargetMail    = "mail"
 )
 
-// Targets are those that are set.
+// Targets are those that are set, as notices name them. Each mail address is one:
+// what goes wrong with it is not the others' affair.
 func (c Config) Targets() (out []string) {
-	for name, set := range map[string]bool{TargetWebhook: c.Webhook != "", TargetSlack: c.Slack != "", TargetMail: len(c.Mail) > 0} {
+	for name, set := range map[string]bool{TargetWebhook: c.Webhook != "", TargetSlack: c.Slack != ""} {
 		if set {
 			out = append(out, name)
 		}
 	}
+	for i := range c.Mail {
+		out = append(out, mailTarget(i))
+	}
 	slices.Sort(out)
 	return out
+}
+
+// mailTarget names a mail address by its place: addresses are no names for logs.
+func mailTarget(i int) string {
+	if i == 0 {
+		return TargetMail
+	}
+	return TargetMail + "-" + strconv.Itoa(i+1)
+}
+
+// metricTarget is what metrics call a target.
+func metricTarget(name string) string {
+	kind, _, _ := strings.Cut(name, "-")
+	return kind
 }
 
 // Validate reports every setting that cannot work, by its variable's name.

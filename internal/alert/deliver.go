@@ -67,17 +67,17 @@ func (w *Watch) send(ctx context.Context, n Notice) error {
 	log := w.log.With("target", n.Target, "rule", n.Rule, "subject", n.Subject, "kind", n.Kind, "attempt", n.Attempts)
 	switch {
 	case err == nil:
-		w.notices.WithLabelValues(n.Target, resultDelivered).Inc()
+		w.notices.WithLabelValues(metricTarget(n.Target), resultDelivered).Inc()
 		log.Info("a notice was delivered")
 		return w.o.Store.Delivered(context.WithoutCancel(ctx), n.ID)
 	case ctx.Err() != nil: // this process ends, and another goes on
 		return w.o.Store.Postpone(context.WithoutCancel(ctx), n.ID, 0)
 	case n.Attempts >= mostAttempts:
-		w.notices.WithLabelValues(n.Target, resultGivenUp).Inc()
+		w.notices.WithLabelValues(metricTarget(n.Target), resultGivenUp).Inc()
 		log.Error("a notice is given up", "err", err)
 		return w.o.Store.Delivered(ctx, n.ID)
 	}
-	w.notices.WithLabelValues(n.Target, resultFailed).Inc()
+	w.notices.WithLabelValues(metricTarget(n.Target), resultFailed).Inc()
 	log.Warn("a notice could not be delivered; it is tried again", "err", err)
 	return w.o.Store.Postpone(ctx, n.ID, pauseAfter(n.Attempts))
 }

@@ -35,8 +35,8 @@ func (w *Watch) makeTargets() (map[string]target, error) {
 	if c.Slack != "" {
 		out[TargetSlack] = w.toSlack
 	}
-	if len(c.Mail) > 0 {
-		out[TargetMail] = w.toMail
+	for i, address := range c.Mail {
+		out[mailTarget(i)] = func(ctx context.Context, n Notice) error { return w.toMail(ctx, address, n) }
 	}
 	return out, nil
 }
@@ -99,22 +99,19 @@ func (w *Watch) post(ctx context.Context, url string, header http.Header, body [
 }
 
 // toMail sends the notice past the queues, of which it may tell, and through a
-// provider that workers do not leave alone, if there is one. Each address gets a
-// mail of its own; when one of them fails, all are sent again later, with the same
-// Message-IDs.
-func (w *Watch) toMail(ctx context.Context, n Notice) error {
+// provider that workers do not leave alone, if there is one. What is sent again has
+// the same Message-ID.
+func (w *Watch) toMail(ctx context.Context, address string, n Notice) error {
 	down, err := w.o.Store.Outages(ctx, outageFresh)
 	if err != nil {
 		return err
 	}
-	for i, address := range w.o.Config.Mail {
-		m := mail.Message{
-			ID: fmt.Sprintf("alert-%s-%d", n.ID, i), Rcpt: address, Subject: "Postrider: " + n.title(), Text: n.words() + "\n" + w.link() + "\n",
-			Avoid: down, Headers: map[string]string{"Auto-Submitted": "auto-generated"}, // RFC 3834 section 5
-		}
-		if _, err := w.o.Mail.Send(ctx, m, nil); err != nil {
-			return fmt.Errorf("sending the mail: %w", err)
-		}
+	m := mail.Message{
+		ID: "alert-" + n.ID, Rcpt: address, Subject: "Postrider: " + n.title(), Text: n.words() + "\n" + w.link() + "\n",
+		Avoid: down, Headers: map[string]string{"Auto-Submitted": "auto-generated"}, // RFC 3834 section 5
+	}
+	if _, err := w.o.Mail.Send(ctx, m, nil); err != nil {
+		return fmt.Errorf("sending the mail: %w", err)
 	}
 	return nil
 }

@@ -226,6 +226,33 @@ func TestEveryTargetIsTold(t *testing.T) {
 	}
 }
 
+// An address that is refused neither keeps a notice from the others nor has them
+// told again.
+func TestMailAddressesAreTargetsOfTheirOwn(t *testing.T) {
+	smtp := testkit.NewSMTP(t)
+	smtp.Once(testkit.SMTPAtRcpt, testkit.SMTPReply(250, "2.1.5 ok"), testkit.SMTPReply(450, "4.2.1 not now"))
+	sender, err := mail.New(mail.Options{Config: mail.Config{URL: smtp.URL(), From: "Postrider <p@example.com>", Timeout: 20 * time.Second}, Senders: 1, Log: testkit.Logger(t), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sender.Close)
+	f := fine()
+	watch(t, alert.Options{
+		Store: openStore(t, sqlite(t)), Numbers: f, Mail: sender,
+		Config: alert.Config{Mail: alert.Addresses{"ops@example.com", "boss@example.com"}},
+	})
+	f.set(2*time.Minute, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	mails, err := smtp.Wait(ctx, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(mails[0].To) == fmt.Sprint(mails[1].To) {
+		t.Errorf("one address was told twice: %v", mails[0].To)
+	}
+}
+
 // firing is what the metric tells, by rule.
 func firing(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
