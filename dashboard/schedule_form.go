@@ -170,12 +170,21 @@ func (d *Dashboard) showScheduleForm(w http.ResponseWriter, r *http.Request, sta
 			f.Types = append(f.Types, t.Name)
 		}
 	}
-	f.Queues = d.Queues
+	f.Types, f.Queues = with(f.Types, f.Type), with(d.Queues, f.Queue)
 	title := "Edit " + f.Label
 	if f.New {
 		title = "New schedule"
 	}
 	d.render(w, r, status, "schedule_form.html", title, f)
+}
+
+// with is the choices with the one that was made: what a process with other
+// settings knows must not become the first that this one does, by being saved.
+func with(choices []string, chosen string) []string {
+	if chosen == "" || slices.Contains(choices, chosen) {
+		return choices
+	}
+	return append(slices.Clone(choices), chosen)
 }
 
 // preview looks what a schedule of these times would come to. The error is one

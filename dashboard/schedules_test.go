@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,17 @@ func TestTwoEditOneSchedule(t *testing.T) {
 	gone := m.opened("report", "cron", "@monthly")
 	ann.post(scheduleRoot+"/report/delete", nil).want(t, http.StatusSeeOther)
 	ann.post(scheduleRoot+"/report/save", gone).want(t, http.StatusConflict, "deleted meanwhile", `action="/admin/schedules"`, `value="report"`, "Create")
+}
+
+// A process whose settings lack a schedule's queue or type must not show another
+// in its place: saving would move the schedule there.
+func TestScheduleFormKeepsWhatItDoesNotKnow(t *testing.T) {
+	m := newMailRig(t)
+	ann := m.as("ann")
+	ann.post(scheduleRoot, filled("queue", "email")).want(t, http.StatusSeeOther)
+	m.Queues = slices.DeleteFunc(slices.Clone(m.Queues), func(q string) bool { return q == "email" })
+	ann.get(scheduleRoot+"/report/edit").want(t, http.StatusOK, "<option selected>email</option>")
+	ann.post(scheduleRoot+"/report/save", m.opened("report", "type", "shop:gone", "queue", "email")).want(t, http.StatusUnprocessableEntity, "<option selected>shop:gone</option>")
 }
 
 func TestScheduleHistoryPages(t *testing.T) {
