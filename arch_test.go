@@ -16,8 +16,8 @@ import (
 const module = "github.com/postrider/postrider"
 
 // may is the import table: a folder and what of ours it may import. A folder
-// that is not in it may not be. Anyone may import internal/telemetry and
-// internal/rounds.
+// that is not in it may not be. Anyone may import internal/telemetry,
+// internal/rounds, internal/secretfile and internal/tlsfile.
 var may = map[string][]string{
 	"cmd/api":       {"internal/app", "internal/config"},
 	"cmd/worker":    {"internal/app", "internal/config"},
@@ -56,18 +56,19 @@ var may = map[string][]string{
 	"internal/httpapi": {"internal/alert", "internal/apikey", "internal/audit", "internal/delivery", "internal/job", "internal/schedule", "internal/inbox", "internal/chat", "internal/live", "internal/mail", "internal/mail/attach", "internal/mail/suppress", "internal/mail/feedback", "internal/mail/template",
 		"internal/auth", "internal/limit", "internal/cache", "internal/recipient", "tasks"},
 	// Keys that were made are kept in SQL, and are callers as those that are set.
-	"internal/apikey":    {"internal/auth", "internal/job", "tasks"},
-	"internal/auth":      {"internal/webhook"},
-	"internal/webhook":   {},
-	"internal/fetch":     {"internal/tlsfile"},
-	"internal/tlsfile":   {},
-	"internal/limit":     {"internal/outage"},
-	"internal/cache":     {"internal/outage"},
-	"internal/outage":    {},
-	"internal/telemetry": {},
-	"internal/rounds":    {},
-	"internal/roster":    {},
-	"internal/mailcatch": {"internal/smtpserver"},
+	"internal/apikey":     {"internal/auth", "internal/job", "tasks"},
+	"internal/auth":       {"internal/webhook"},
+	"internal/webhook":    {},
+	"internal/fetch":      {},
+	"internal/tlsfile":    {},
+	"internal/secretfile": {},
+	"internal/limit":      {"internal/outage"},
+	"internal/cache":      {"internal/outage"},
+	"internal/outage":     {},
+	"internal/telemetry":  {},
+	"internal/rounds":     {},
+	"internal/roster":     {},
+	"internal/mailcatch":  {"internal/smtpserver"},
 	// The one thing that the two servers of SMTP have in common.
 	"internal/smtpserver": {},
 
@@ -107,7 +108,7 @@ func TestImports(t *testing.T) {
 		for _, file := range files {
 			for _, imported := range file.imports {
 				switch {
-				case imported == "internal/telemetry" || imported == "internal/rounds":
+				case slices.Contains([]string{"internal/telemetry", "internal/rounds", "internal/secretfile", "internal/tlsfile"}, imported):
 				case slices.Contains(forTests, imported) && !slices.Contains(forTests, folder):
 					t.Errorf("%s imports %s, which is for tests only", file.name, imported)
 				case known && !slices.Contains(allowed, imported) && !slices.Contains(allowed, "*"):

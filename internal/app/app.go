@@ -9,6 +9,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -110,6 +111,7 @@ type App struct {
 	suppressed *suppress.Gate
 	handler    http.Handler
 	listener   net.Listener
+	https      *tls.Config      // that it speaks; nil for HTTP
 	bounces    *bounce.Listener // nil unless they are taken by SMTP
 
 	bounceListener net.Listener

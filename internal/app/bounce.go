@@ -20,6 +20,10 @@ func (a *App) openBounces(ctx context.Context) error {
 	if !a.role.API || a.cfg.Bounce.Addr == "" {
 		return nil
 	}
+	offered, err := a.cfg.Bounce.TLS()
+	if err != nil {
+		return err
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Bounce.Addr)
 	if err != nil {
 		return fmt.Errorf("listening on POSTRIDER_BOUNCE_ADDR: %w", err)
@@ -27,6 +31,7 @@ func (a *App) openBounces(ctx context.Context) error {
 	a.bounceListener = l
 	a.closeAtStop("listener for bounces", l)
 	a.bounces = bounce.New(bounce.Options{
+		TLS:    offered,
 		Reader: feedback.Reader{Returns: mail.NewReturnPaths(a.cfg.Mail)},
 		Store: func(ctx context.Context, key string, f tasks.Feedback) error {
 			return httpapi.StoreFeedback(ctx, a.jobs, "feedback:smtp", key, f)

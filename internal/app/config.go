@@ -119,6 +119,7 @@ func (c Config) check(r Role) error {
 		errs = append(errs, err)
 	}
 	if r.Worker {
+		errs = append(errs, c.Mail.CheckFiles())
 		errs = append(errs, c.Work.CheckBudget(c.Mail.Timeout, tasks.Builtin()))
 	}
 	return errors.Join(errs...)

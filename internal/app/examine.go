@@ -210,6 +210,9 @@ func (e *examination) signing(ctx context.Context, cfg mail.Config) bool {
 		}
 		return false
 	}
+	for _, w := range keys.Warnings {
+		e.add("dkim", Warns, w, "chmod 600 or 640 the file")
+	}
 	for _, p := range keys.Check(ctx, net.DefaultResolver) {
 		if p.Err != nil {
 			e.add("dkim "+p.Name, Warns, p.Err.Error(), "publish the TXT record "+p.Record+": "+p.Want)

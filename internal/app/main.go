@@ -122,6 +122,9 @@ func (a *App) greet(w io.Writer) {
 		return
 	}
 	base := "http://" + a.Addr()
+	if a.https != nil {
+		base = "https://" + a.Addr()
+	}
 	fmt.Fprintf(w, "Postrider is running.\n\n  API      %s/jobs/send-email (all routes: %s/openapi.json)\n", base, base)
 	if a.catcher != nil {
 		fmt.Fprintf(w, "  Mails    %s/dev/mail\n", base)

@@ -26,8 +26,11 @@ func (a *App) openHTTP(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening on POSTRIDER_HTTP_ADDR: %w", err)
 	}
-	a.listener = l
 	a.closeAtStop("listener", l)
+	a.listener = l
+	if a.https, err = a.cfg.HTTP.TLS(); err != nil {
+		return err
+	}
 	pages := telemetry.Handler(a.reg, a.health)
 	if !a.role.API {
 		a.handler = pages
@@ -122,7 +125,12 @@ func (a *App) mountDashboard(mounts map[string]http.Handler) error {
 func (a *App) startHTTP() {
 	server := httpapi.Server(a.handler, a.cfg.HTTP, a.log)
 	a.serve("http", httpLimit, func() error {
-		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		serve := func() error { return server.Serve(a.listener) }
+		if a.https != nil {
+			server.TLSConfig = a.https
+			serve = func() error { return server.ServeTLS(a.listener, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

@@ -16,7 +16,9 @@ const maxConcurrency = 10_000
 //
 // REDIS_URL has one of these forms, user and password percent-encoded; rediss
 // instead of redis means TLS, checked by the system's certificates (Go heeds
-// SSL_CERT_FILE). The port is 6379 when left out, 26379 for a Sentinel.
+// SSL_CERT_FILE) unless the query says otherwise: ca=FILE has the server's come
+// from that file's authorities, cert=FILE and key=FILE show one of our own,
+// server_name=NAME is who the server's is for, min_tls=1.3. The port is 6379 when left out, 26379 for a Sentinel.
 //
 //	redis://user:password@host:port/db
 //	unix://user:password@/path/to/socket?db=N
@@ -24,7 +26,7 @@ const maxConcurrency = 10_000
 //	redis+cluster://user:password@host1,host2
 //	embedded: (one-process postrider alone: a Redis within the process, in memory)
 type Config struct {
-	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS; embedded: for one within the one-process postrider"`
+	RedisURL string `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" secret:"true" help:"Redis: redis://user:password@host:port/db, unix:///path, redis+sentinel://host1,host2/master/db or redis+cluster://host1,host2; rediss for TLS, with ?ca=file&cert=file&key=file if need be, see docs/tls.md; embedded: for one within the one-process postrider"`
 	Queues   Queues `env:"POSTRIDER_QUEUES" envDefault:"email=20,bulk=10,notification=50,default=10,maintenance=2" help:"the queues, each with how many of its jobs one worker process runs at a time; with 0 it leaves a queue to others"`
 	Plain    bool   `env:"POSTRIDER_BROKER_PLAIN" help:"leave out the layer that makes asynq fast and its acknowledgements sure; what is promised of durable jobs holds either way"`
 }
@@ -34,7 +36,10 @@ type Config struct {
 func (c Config) Validate() error {
 	var err error
 	if !c.Embedded() {
-		_, err = parseURL(c.RedisURL)
+		var a address
+		if a, err = parseURL(c.RedisURL); err == nil {
+			err = a.useTLS()
+		}
 	}
 	if len(c.Queues) == 0 {
 		err = errors.Join(err, errors.New("POSTRIDER_QUEUES must name one queue at least, such as default=10"))

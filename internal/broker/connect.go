@@ -34,6 +34,9 @@ func init() { logging.Disable() }
 // there are far fewer of them than handlers.
 func Connect(cfg Config) (redis.UniversalClient, error) {
 	a, err := parseURL(cfg.RedisURL)
+	if err == nil {
+		err = a.useTLS()
+	}
 	if err != nil {
 		return nil, err
 	}

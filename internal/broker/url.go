@@ -3,11 +3,14 @@ package broker
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/postrider/postrider/internal/tlsfile"
 )
 
 // form is how Redis is run.
@@ -29,7 +32,20 @@ type address struct {
 
 	sentinelUser, sentinelPassword string
 
-	tls *tls.Config // nil for none
+	secure bool           // by TLS
+	files  tlsfile.Client // for it
+	tls    *tls.Config    // what useTLS made of both; nil for none
+}
+
+// useTLS reads the files of an address that is to be spoken to by TLS.
+func (a *address) useTLS() (err error) {
+	if !a.secure {
+		return nil
+	}
+	if a.tls, err = a.files.Config(); err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	return nil
 }
 
 // schemes lists what may stand before "://".
@@ -79,9 +95,7 @@ func parseURL(raw string) (address, error) {
 		err = errors.New("REDIS_URL must begin with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://")
 	default:
 		a.form = known.form
-		if known.tls {
-			a.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
+		a.secure = known.tls
 		err = a.network(hosts, path, query)
 	}
 	if err != nil {
@@ -120,6 +134,11 @@ func (a *address) unix(host, path string, query url.Values) error {
 
 // network reads hosts, path and query of the forms that have hosts.
 func (a *address) network(hosts, path string, query url.Values) error {
+	if a.secure {
+		if err := a.takeFiles(query); err != nil {
+			return err
+		}
+	}
 	port := "6379"
 	if a.form == sentinel {
 		port = "26379"
@@ -151,6 +170,21 @@ func (a *address) network(hosts, path string, query url.Values) error {
 		return err
 	}
 	return a.database(parts[0])
+}
+
+// takeFiles takes what is about TLS out of the query.
+func (a *address) takeFiles(query url.Values) (err error) {
+	a.files, err = tlsfile.FromQuery(func(name string) string {
+		if len(query[name]) != 1 {
+			return "" // what stands twice is left for only
+		}
+		defer query.Del(name)
+		return query.Get(name)
+	})
+	if err != nil {
+		return fmt.Errorf("REDIS_URL %w", err)
+	}
+	return nil
 }
 
 func (a *address) throughSentinels(parts []string, query url.Values) error {
@@ -208,7 +242,7 @@ func hostPort(s, port string) (string, error) {
 func only(query url.Values, known ...string) error {
 	for name, values := range query {
 		if !slices.Contains(known, name) || len(values) > 1 {
-			return errors.New("REDIS_URL has a parameter that is not known or stands twice; there are sentinel_username and sentinel_password for redis+sentinel:// and db for unix://")
+			return errors.New("REDIS_URL has a parameter that is not known or stands twice; there are sentinel_username and sentinel_password for redis+sentinel://, db for unix://, and for rediss " + tlsfile.Parameters)
 		}
 	}
 	return nil

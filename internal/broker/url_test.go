@@ -45,7 +45,7 @@ func TestParseURL(t *testing.T) {
 		if a.sentinelPassword != "" {
 			sentinelLogin = a.sentinelUser + ":" + a.sentinelPassword
 		}
-		got := want{a.form, strings.Join(a.addrs, " "), a.user, a.password, a.db, a.master, sentinelLogin, a.tls != nil}
+		got := want{a.form, strings.Join(a.addrs, " "), a.user, a.password, a.db, a.master, sentinelLogin, a.secure}
 		if got != w {
 			t.Errorf("%s: %+v, want %+v", raw, got, w)
 		}

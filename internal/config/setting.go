@@ -4,14 +4,14 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/postrider/postrider/internal/secretfile"
 )
 
 // section is a struct of settings and further sections.
@@ -96,7 +96,8 @@ func (s *setting) find(values map[string]string) error {
 	case direct != "":
 		s.raw, s.source = direct, "environment"
 	case file != "":
-		b, err := readSecret(file)
+		// Not its warning: what orchestrators mount, everybody in there may read.
+		b, _, err := secretfile.Read(file, maxSecret)
 		if err != nil {
 			return fmt.Errorf("%s%s: reading the secret: %w", s.name, fileSuffix, err)
 		}
@@ -112,19 +113,6 @@ func (s *setting) find(values map[string]string) error {
 
 // maxSecret bounds a secret's file, which could be anything.
 const maxSecret = 1 << 20
-
-func readSecret(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(b) > maxSecret {
-		err = fmt.Errorf("%s has more than %d bytes", file, maxSecret)
-	}
-	return b, err
-}
 
 // parse converts the text to the field's type. The library's error names the
 // struct's field, which an operator has never heard of, and not the variable:

@@ -38,7 +38,7 @@ var (
 	// parameter is a query parameter. What it holds is shown of those that are
 	// known to be harmless: drivers take passwords by others.
 	parameter = regexp.MustCompile(`([?&])([^=&#]*)=([^&#]*)`)
-	harmless  = regexp.MustCompile(`(?i)^(tls|sslmode|db|user|connect_timeout|application_name|search_path)$`)
+	harmless  = regexp.MustCompile(`(?i)^(tls|ca|cert|server_name|min_tls|sslrootcert|sslcert|sslmode|db|user|connect_timeout|application_name|search_path)$`)
 )
 
 const hidden = "xxxxx"

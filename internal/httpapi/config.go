@@ -1,22 +1,29 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/postrider/postrider/internal/tlsfile"
 )
 
 // Config is where and for whom a process serves HTTP.
 type Config struct {
 	// Addr has no default here: each program has its own.
-	Addr           string  `env:"POSTRIDER_HTTP_ADDR" help:"host:port to serve HTTP on; api and postrider 127.0.0.1:8080, worker :8081, scheduler :8082 when unset"`
-	TrustedProxies Proxies `env:"POSTRIDER_TRUSTED_PROXIES" help:"addresses and CIDRs of the proxies in front, with commas between; X-Forwarded-For is believed from them only"`
-	PublicURL      string  `env:"POSTRIDER_PUBLIC_URL" help:"the URL under which people reach this service, such as https://post.example.com; named in the OpenAPI document, and answered to as a host even without API keys"`
-	CORSOrigins    Origins `env:"POSTRIDER_CORS_ORIGINS" help:"origins whose pages may call the API, such as https://app.example.com, with commas between; * for all"`
-	WebDir         string  `env:"POSTRIDER_WEB_DIR" envDefault:"web" help:"the folder that make clients and make examples have filled: the browser's clients, and the examples that postrider dev serves"`
+	Addr           string          `env:"POSTRIDER_HTTP_ADDR" help:"host:port to serve HTTP on; api and postrider 127.0.0.1:8080, worker :8081, scheduler :8082 when unset"`
+	TLSCert        string          `env:"POSTRIDER_TLS_CERT" help:"a PEM file with the certificate, and those between it and its authority, to serve HTTPS with instead of HTTP; read anew when it changes, see docs/tls.md"`
+	TLSKey         string          `env:"POSTRIDER_TLS_KEY" help:"the PEM file with its private key"`
+	TLSClientCA    string          `env:"POSTRIDER_TLS_CLIENT_CA" help:"a PEM file of authorities: who connects must then show a certificate of theirs; probes and Prometheus too"`
+	TLSMin         tlsfile.Version `env:"POSTRIDER_TLS_MIN" envDefault:"1.2" help:"the least version of TLS that is served: 1.2 or 1.3"`
+	TrustedProxies Proxies         `env:"POSTRIDER_TRUSTED_PROXIES" help:"addresses and CIDRs of the proxies in front, with commas between; X-Forwarded-For is believed from them only"`
+	PublicURL      string          `env:"POSTRIDER_PUBLIC_URL" help:"the URL under which people reach this service, such as https://post.example.com; named in the OpenAPI document, and answered to as a host even without API keys"`
+	CORSOrigins    Origins         `env:"POSTRIDER_CORS_ORIGINS" help:"origins whose pages may call the API, such as https://app.example.com, with commas between; * for all"`
+	WebDir         string          `env:"POSTRIDER_WEB_DIR" envDefault:"web" help:"the folder that make clients and make examples have filled: the browser's clients, and the examples that postrider dev serves"`
 }
 
 // Validate reports every setting that cannot work, by its variable's name.
@@ -27,6 +34,9 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("POSTRIDER_HTTP_ADDR %q is not of the form host:port", c.Addr))
 		}
 	}
+	if _, err := c.TLS(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || !isOrigin(u) && !isOrigin(&url.URL{Scheme: u.Scheme, Host: u.Host}) || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -34,6 +44,22 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// TLS is what HTTPS is served with; nil for HTTP. It errs when a file cannot be
+// used.
+func (c Config) TLS() (*tls.Config, error) {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		if c.TLSClientCA != "" {
+			return nil, errors.New("POSTRIDER_TLS_CLIENT_CA needs POSTRIDER_TLS_CERT and POSTRIDER_TLS_KEY")
+		}
+		return nil, nil
+	}
+	config, err := tlsfile.Server{Cert: c.TLSCert, Key: c.TLSKey, ClientCA: c.TLSClientCA, Min: c.TLSMin}.Config()
+	if err != nil {
+		return nil, fmt.Errorf("POSTRIDER_TLS_CERT, POSTRIDER_TLS_KEY or POSTRIDER_TLS_CLIENT_CA: %w", err)
+	}
+	return config, nil
 }
 
 // CheckExposure refuses to serve an open API, one without keys, on anything

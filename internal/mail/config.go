@@ -14,7 +14,7 @@ const maxTimeout = 10 * time.Minute
 // Config is the providers to send through, and the default sender. What may
 // stand in SMTP_URL is in docs/mail.md.
 type Config struct {
-	URL     string        `env:"SMTP_URL" secret:"true" help:"the mail server, smtp://user:password@host:port?tls=starttls|optional|none or smtps://…; several with spaces or line breaks between, see docs/mail.md"`
+	URL     string        `env:"SMTP_URL" secret:"true" help:"the mail server, smtp://user:password@host:port?tls=starttls|optional|none or smtps://…, with &ca=file&cert=file&key=file if need be, see docs/tls.md; several with spaces or line breaks between, see docs/mail.md"`
 	From    string        `env:"MAIL_FROM" envDefault:"Postrider <postrider@localhost>" help:"the sender of mails that name none"`
 	DKIM    DKIM          `env:"POSTRIDER_DKIM" help:"the private keys that mails are signed with, domain:selector:keyfile with commas between; two of one domain, Ed25519 and RSA, sign both"`
 	Timeout time.Duration `env:"POSTRIDER_SMTP_TIMEOUT" envDefault:"20s" help:"the longest that sending one mail may take, all servers that are tried together; half of what is left is for connecting and logging in"`
@@ -46,6 +46,23 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("POSTRIDER_BOUNCE_DOMAIN must be a domain name"))
 	case c.Secret == "":
 		errs = append(errs, errors.New("POSTRIDER_BOUNCE_DOMAIN needs POSTRIDER_SECRET, which signs the addresses"))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckFiles reports every file that cannot be used of those that a process which
+// sends reads: keys of DKIM, and what providers' TLS needs.
+func (c Config) CheckFiles() error {
+	_, err := LoadKeys(c.DKIM)
+	errs := []error{err}
+	all, err := parseProviders(c.URL)
+	if err != nil {
+		return errors.Join(errs...) // Validate tells
+	}
+	for _, s := range all {
+		if _, err := s.files.Config(); err != nil {
+			errs = append(errs, fmt.Errorf("SMTP_URL: server %s: %w", s.name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

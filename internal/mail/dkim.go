@@ -33,6 +33,9 @@ type signingKey struct {
 
 // Keys sign what is sent, by DKIM (RFC 6376). The zero value signs nothing.
 type Keys struct {
+	// Warnings are for the operator, one sentence each.
+	Warnings []string
+
 	byDomain map[string][]signingKey
 }
 
@@ -42,10 +45,13 @@ func LoadKeys(entries DKIM) (Keys, error) {
 	k := Keys{byDomain: map[string][]signingKey{}}
 	var errs []error
 	for _, e := range entries {
-		signer, err := loadKey(e.file)
+		signer, warning, err := loadKey(e.file)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("POSTRIDER_DKIM: %s: %w", e.name(), err))
 			continue
+		}
+		if warning != "" {
+			k.Warnings = append(k.Warnings, fmt.Sprintf("POSTRIDER_DKIM: %s: %s", e.name(), warning))
 		}
 		k.byDomain[e.domain] = append(k.byDomain[e.domain], signingKey{e, signer})
 	}

@@ -11,12 +11,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/postrider/postrider/internal/secretfile"
 )
 
 // minRSA is the least length of an RSA key in bits: RFC 8301 §3.2 asks signers
@@ -26,26 +26,19 @@ const minRSA = 2048
 // maxKeyFile bounds a key's file, in bytes, which could be anything.
 const maxKeyFile = 64 << 10
 
-// loadKey reads a private key: PEM, in PKCS #8 or PKCS #1. A file that others
-// than its owner and group can use, or that the group can write, is refused:
-// who has the key can send in the domain's name.
-func loadKey(file string) (crypto.Signer, error) {
-	f, err := os.Open(file)
+// loadKey reads a private key: PEM, in PKCS #8 or PKCS #1. Who has the key can
+// send in the domain's name: secretfile says whose file is refused, and what an
+// operator is warned of.
+func loadKey(file string) (key crypto.Signer, warning string, err error) {
+	text, warning, err := secretfile.Read(file, maxKeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the private key: %w", err)
+		return nil, "", fmt.Errorf("the private key: %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading the private key: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o027 != 0 {
-		return nil, fmt.Errorf("the private key %s can be used by others (mode %04o): chmod 600, or 640", file, mode)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the private key: %w", err)
-	}
+	key, err = parsePrivateKey(file, text)
+	return key, warning, err
+}
+
+func parsePrivateKey(file string, text []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, fmt.Errorf("the private key %s is not PEM", file)

@@ -222,7 +222,7 @@ func TestKeysThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := keyFile(t, ed25519Key(t))
-	if err := os.Chmod(open, 0o644); err != nil {
+	if err := os.Chmod(open, 0o660); err != nil {
 		t.Fatal(err)
 	}
 	noPEM := filepath.Join(t.TempDir(), "key")
@@ -230,12 +230,12 @@ func TestKeysThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ file, want string }{
-		"no file":      {filepath.Join(t.TempDir(), "none"), "no such file"},
-		"short RSA":    {keyFile(t, short), "1024 bits"},
-		"curve":        {keyFile(t, curve), "neither RSA nor Ed25519"},
-		"all may read": {open, "mode 0644"},
-		"no PEM":       {noPEM, "not PEM"},
-		"certificate":  {pemFile(t, "CERTIFICATE", []byte("x")), "PKCS #8"},
+		"no file":          {filepath.Join(t.TempDir(), "none"), "no such file"},
+		"short RSA":        {keyFile(t, short), "1024 bits"},
+		"curve":            {keyFile(t, curve), "neither RSA nor Ed25519"},
+		"groups may write": {open, "mode 0660"},
+		"no PEM":           {noPEM, "not PEM"},
+		"certificate":      {pemFile(t, "CERTIFICATE", []byte("x")), "PKCS #8"},
 	} {
 		_, err := New(Options{
 			Config:  Config{URL: "smtp://127.0.0.1:1", From: "a@example.com", Timeout: patience, DKIM: DKIM{{"example.com", "s", test.file}}},
@@ -253,8 +253,15 @@ func TestKeysThatCannotBe(t *testing.T) {
 		if err := os.Chmod(key, 0o640); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadKeys(DKIM{{"example.com", "s", key}}); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if keys, err := LoadKeys(DKIM{{"example.com", "s", key}}); err != nil || len(keys.Warnings) > 0 {
+			t.Errorf("%s: %v, %q", name, err, keys.Warnings)
+		}
+		// As Kubernetes mounts secrets.
+		if err := os.Chmod(key, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if keys, err := LoadKeys(DKIM{{"example.com", "s", key}}); err != nil || len(keys.Warnings) != 1 || !strings.Contains(keys.Warnings[0], "POSTRIDER_DKIM: example.com:s") {
+			t.Errorf("%s that all may read: %v, %q", name, err, keys.Warnings)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 type provider struct {
 	settings
 	localName string      // for EHLO
-	tls       *tls.Config // for the server's name and the system's roots
+	tls       *tls.Config // for the server's name, and the system's roots or its own
 	pool      *pool
 	breaker   breaker
 	paces     paces
@@ -26,25 +26,31 @@ type provider struct {
 	log       *slog.Logger
 }
 
-// newProvider makes a provider for so many senders at once.
-func newProvider(s settings, senders int, limits *limit.Fleet, m *metrics, log *slog.Logger) *provider {
+// newProvider makes a provider for so many senders at once. It errs when a file
+// for TLS cannot be used.
+func newProvider(s settings, senders int, limits *limit.Fleet, m *metrics, log *slog.Logger) (*provider, error) {
+	config, err := s.files.Config()
+	if err != nil {
+		return nil, fmt.Errorf("SMTP_URL: server %s: %w", s.name, err)
+	}
+	if config.ServerName == "" {
+		config.ServerName = s.host
+	}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	if s.connections == 0 {
 		s.connections = senders
 	}
 	p := &provider{
 		settings:  s,
 		localName: localName(),
-		tls: &tls.Config{
-			ServerName: s.host, MinVersion: tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(0),
-		},
-		limits:  limits,
-		metrics: m,
-		log:     log.With("provider", s.name),
+		tls:       config,
+		limits:    limits,
+		metrics:   m,
+		log:       log.With("provider", s.name),
 	}
 	p.breaker.changed = p.noteBreaker
 	p.pool = newPool(p, min(s.connections, senders))
-	return p
+	return p, nil
 }
 
 // noteBreaker tells an operator once an outage.
@@ -150,9 +156,9 @@ func (p *provider) check(ctx context.Context) error {
 // tlsConfig is for a STARTTLS or TLS connection to the server.
 func (p *provider) tlsConfig() *tls.Config {
 	config := p.tls.Clone()
-	// See Config: opportunistic encryption (RFC 7435) takes any certificate,
-	// unless a password is to follow.
-	config.InsecureSkipVerify = p.mode == tlsOptional && (p.user == "" || p.loopback)
+	// See server: opportunistic encryption (RFC 7435) takes any certificate,
+	// unless a password is to follow or its authority is named.
+	config.InsecureSkipVerify = p.mode == tlsOptional && (p.user == "" || p.loopback) && p.files.CA == ""
 	return config
 }
 

@@ -70,9 +70,16 @@ func New(o Options) (*Sender, error) {
 	m := newMetrics(o.Measured)
 	s.metrics = m
 	log := o.Log.With("component", "mail")
+	for _, w := range keys.Warnings {
+		log.Warn(w)
+	}
 	for _, settings := range all {
 		s.postmark = s.postmark || strings.HasSuffix(strings.ToLower(settings.host), ".postmarkapp.com")
-		s.providers = append(s.providers, newProvider(settings, o.Senders, o.Limits, m, log))
+		p, err := newProvider(settings, o.Senders, o.Limits, m, log)
+		if err != nil {
+			return nil, err
+		}
+		s.providers = append(s.providers, p)
 	}
 	if err := o.Metrics.Register(collector{m, s.providers}); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/postrider/postrider/internal/tlsfile"
 )
 
 // tlsMode says when a connection is encrypted.
@@ -24,25 +26,27 @@ const (
 // The port is 587 for smtp and 465 for smtps when left out. Without tls= a
 // STARTTLS is required, except to a loopback host, where it is optional. With
 // optional a STARTTLS is used when offered and its certificate checked only if
-// a password follows: who could forge it could as well strip the offer.
+// a password follows, or ca= says by whom: who could forge it could as well
+// strip the offer.
 // Credentials never travel unencrypted, except to a loopback host.
 type server struct {
 	host, port     string
 	user, password string
 	mode           tlsMode
 	loopback       bool
+	files          tlsfile.Client // for TLS
 }
 
 func (s server) addr() string { return net.JoinHostPort(s.host, s.port) }
 
 // parseServer reads all of a URL but its query, of which tls is the mode asked
-// for. Its errors quote nothing of the value: a password with an unescaped
+// for and files is the rest that is about TLS. Its errors quote nothing of the value: a password with an unescaped
 // character may turn up in any part of it.
-func parseServer(u *url.URL, tls string) (server, error) {
+func parseServer(u *url.URL, tls string, files tlsfile.Client) (server, error) {
 	if strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
 		return server{}, errors.New("must have nothing after the port but ?…; write / and # in user and password as %2F and %23")
 	}
-	s := server{host: u.Hostname(), port: u.Port(), user: u.User.Username()}
+	s := server{host: u.Hostname(), port: u.Port(), user: u.User.Username(), files: files}
 	s.password, _ = u.User.Password()
 	if s.user == "" && s.password != "" {
 		return server{}, errors.New("has a password but no user")
@@ -71,6 +75,9 @@ func parseServer(u *url.URL, tls string) (server, error) {
 		}
 	default:
 		return server{}, errors.New("must begin with smtp:// or smtps://")
+	}
+	if s.mode == tlsNone && files != (tlsfile.Client{}) {
+		return server{}, errors.New("has tls=none and a parameter for TLS")
 	}
 	if s.user != "" && s.mode == tlsNone && !s.loopback {
 		return server{}, errors.New("has a password and tls=none: a password is sent unencrypted to a loopback host only")

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/postrider/postrider/internal/tlsfile"
 )
 
 // settings is what one URL of SMTP_URL says.
@@ -81,10 +83,14 @@ func parseSettings(text string) (settings, error) {
 		priority:   q.number("priority", defaultPriority, 0, maxPriority),
 		weight:     q.number("weight", defaultWeight, 1, maxWeight), connections: q.number("connections", 0, 1, maxConnections),
 	}
-	if err := q.end(); err != nil {
+	files, err := tlsfile.FromQuery(q.text)
+	if err == nil {
+		err = q.end()
+	}
+	if err != nil {
 		return settings{}, err
 	}
-	if s.server, err = parseServer(u, tls); err != nil {
+	if s.server, err = parseServer(u, tls, files); err != nil {
 		return settings{}, err
 	}
 	return s, s.check()
@@ -161,7 +167,7 @@ func (p *parameters) number(name string, fallback, least, most int) int {
 
 func (p *parameters) end() error {
 	if p.err == nil && len(p.values) > 0 {
-		return errors.New("has a parameter that is not known: there are tls, name, from, category, priority, weight and connections; write ? in a password as %3F")
+		return errors.New("has a parameter that is not known: there are tls, name, from, category, priority, weight, connections, " + tlsfile.Parameters + "; write ? in a password as %3F")
 	}
 	return p.err
 }

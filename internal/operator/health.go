@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,8 +25,8 @@ type healthcheck struct {
 
 func (h healthcheck) Run(c *call) error {
 	addr := h.Addr
+	cfg, _, err := app.Load(app.Dev, c.Environ)
 	if addr == "" {
-		cfg, _, err := app.Load(app.Dev, c.Environ)
 		if addr = cfg.HTTP.Addr; addr == "" {
 			return usageError{err}
 		}
@@ -41,11 +42,19 @@ func (h healthcheck) Run(c *call) error {
 	if h.Live {
 		path = "/healthz"
 	}
-	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+path, nil)
+	scheme := "http://"
+	if cfg.HTTP.TLSCert != "" {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, scheme+net.JoinHostPort(host, port)+path, nil)
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	client := http.Client{Timeout: healthLimit, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: healthLimit, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		// It asks by address, which few certificates are for, and tells nothing.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec
+	}}
 	res, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("asking the process: %w", err)

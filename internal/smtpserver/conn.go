@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"time"
@@ -68,6 +69,15 @@ type conn struct {
 	end    time.Time // of its life; zero for never
 
 	sending bool // guarded by server.mu: a message's content is on its way, or its reply
+}
+
+// connOf is the server's connection below what go-smtp has: itself, or TLS over
+// it after a STARTTLS.
+func connOf(c net.Conn) *conn {
+	if over, ok := c.(*tls.Conn); ok {
+		c = over.NetConn()
+	}
+	return c.(*conn)
 }
 
 // Close implements net.Conn.

@@ -5,6 +5,7 @@ package smtpserver
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -26,6 +27,9 @@ type Options struct {
 	Domain  string // that it greets with
 	Session func() smtp.Session
 
+	// TLS has the server offer STARTTLS (RFC 3207); nil for none.
+	TLS *tls.Config
+
 	MaxBytes      int64 // of a message; announced as SIZE
 	MaxRecipients int   // of a message
 	// Idle bounds the wait for a command, for a message's content and for a reply
@@ -41,7 +45,7 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Server is an SMTP server without login and TLS.
+// Server is an SMTP server without login.
 type Server struct {
 	Options
 	smtp *smtp.Server
@@ -57,8 +61,9 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{Options: o, conns: make(map[*conn]struct{})}
 	s.smtp = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return session{o.Session(), c.Conn().(*conn)}, nil
+		return session{o.Session(), connOf(c.Conn())}, nil
 	}))
+	s.smtp.TLSConfig = o.TLS
 	s.smtp.Domain = o.Domain
 	s.smtp.MaxMessageBytes, s.smtp.MaxRecipients, s.smtp.MaxLineLength = o.MaxBytes, o.MaxRecipients, maxLine
 	s.smtp.ReadTimeout, s.smtp.WriteTimeout = o.Idle, o.Idle

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/postrider/postrider/internal/tlsfile"
 )
 
 const connectWait = 10 * time.Second
@@ -57,6 +59,25 @@ func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// checkFiles reports a file for TLS that the URL names and that cannot be used:
+// pgx would, in words that hold the whole URL.
+func checkFiles(dsn string) error {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return nil // which postgresConfig tells
+	}
+	q := u.Query()
+	files := tlsfile.Client{CA: q.Get("sslrootcert"), Cert: q.Get("sslcert"), Key: q.Get("sslkey")}
+	if files.CA == "system" { // libpq's word for the system's authorities
+		files.CA = ""
+	}
+	if q.Has("sslpassword") { // its key cannot be read without
+		files.Cert, files.Key = "", ""
+	}
+	_, err = files.Config()
+	return err
 }
 
 func (s *Store) openPostgres(ctx context.Context, dsn string) error {

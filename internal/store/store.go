@@ -55,6 +55,9 @@ func (c Config) Validate() error {
 			return errors.New("DATABASE_URL: sqlite: must be followed by the path of a file")
 		}
 	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
+		if err := checkFiles(c.URL); err != nil {
+			return fmt.Errorf("DATABASE_URL: %w", err)
+		}
 		if _, err := postgresConfig(c.URL); err != nil {
 			return errors.New("DATABASE_URL is not a valid PostgreSQL URL") // its own words could show the password
 		}

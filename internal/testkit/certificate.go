@@ -12,6 +12,8 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"path/filepath"
+	"testing"
 	"time"
 )
 
@@ -28,7 +30,7 @@ func selfSigned() (*tls.Config, *x509.CertPool, error) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		DNSNames:              []string{"localhost"},
@@ -46,6 +48,29 @@ func selfSigned() (*tls.Config, *x509.CertPool, error) {
 	roots.AddCert(leaf)
 	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}, roots, nil
+}
+
+// Certificate makes a self-signed certificate for 127.0.0.1 and localhost, good
+// for a server and for a client, and returns the PEM files of it and of its key;
+// the first is its authority's, too.
+func Certificate(t testing.TB) (certFile, keyFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	Recertify(t, certFile, keyFile)
+	return certFile, keyFile
+}
+
+// Recertify writes another such certificate into the files.
+func Recertify(t testing.TB, certFile, keyFile string) {
+	t.Helper()
+	config, _, err := selfSigned()
+	if err == nil {
+		err = writePEM(config.Certificates[0], certFile, keyFile)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // writePEM writes a certificate and its key into files.

@@ -95,6 +95,23 @@ func (c *PostgresCluster) DropConnections(databaseURL string) int {
 	return n
 }
 
+// ServeTLS has the server take TLS, after a restart, by a certificate for
+// 127.0.0.1 and localhost whose authority's PEM file it returns.
+func (c *PostgresCluster) ServeTLS() (caFile string) {
+	c.t.Helper()
+	certFile, keyFile := filepath.Join(c.pg.data(), "server.crt"), filepath.Join(c.pg.data(), "server.key")
+	Recertify(c.t, certFile, keyFile)
+	cred, err := unprivileged()
+	c.must(err)
+	if cred != nil {
+		c.must(errors.Join(os.Chown(certFile, int(cred.Uid), int(cred.Gid)), os.Chown(keyFile, int(cred.Uid), int(cred.Gid))))
+	}
+	c.pg.settings = append(c.pg.settings, "ssl=on")
+	c.Stop()
+	c.Start()
+	return certFile
+}
+
 func (c *PostgresCluster) must(err error) {
 	c.t.Helper()
 	if err != nil {

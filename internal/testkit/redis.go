@@ -23,7 +23,9 @@ type RedisServer struct {
 	Addr string
 	// CAFile (PEM) and TLS verify the server's certificate; set by RedisTLS.
 	CAFile string
-	TLS    *tls.Config
+	// KeyFile is the key of that certificate, which is a client's too.
+	KeyFile string
+	TLS     *tls.Config
 
 	t        testing.TB
 	path     string // of redis-server
@@ -61,9 +63,9 @@ func RedisUnix(t testing.TB, conf ...string) *RedisServer {
 // RedisTLS is Redis with TLS only, its certificate made for this test.
 func RedisTLS(t testing.TB, conf ...string) *RedisServer {
 	t.Helper()
-	s := newRedis(t, "tcp", conf)
-	s.TLS, s.CAFile = s.certify()
-	s.conf = append(s.conf, "port 0", "tls-auth-clients no", "tls-cert-file cert.pem", "tls-key-file key.pem", "tls-ca-cert-file cert.pem")
+	s := newRedis(t, "tcp", append([]string{"tls-auth-clients no"}, conf...))
+	s.TLS, s.CAFile, s.KeyFile = s.certify()
+	s.conf = append(s.conf, "port 0", "tls-cert-file cert.pem", "tls-key-file key.pem", "tls-ca-cert-file cert.pem")
 	s.startOnFreePort("tls-port")
 	return s
 }

@@ -7,16 +7,16 @@ import (
 
 // certify writes cert.pem and key.pem, a self-signed certificate for 127.0.0.1
 // and localhost, into the server's folder. It returns a client's side of it
-// and the certificate's path.
-func (s *RedisServer) certify() (*tls.Config, string) {
+// and the paths of both.
+func (s *RedisServer) certify() (config *tls.Config, certFile, keyFile string) {
 	s.t.Helper()
-	config, pool, err := selfSigned()
+	own, pool, err := selfSigned()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	certFile := filepath.Join(s.dir, "cert.pem")
-	if err := writePEM(config.Certificates[0], certFile, filepath.Join(s.dir, "key.pem")); err != nil {
+	certFile, keyFile = filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem")
+	if err := writePEM(own.Certificates[0], certFile, keyFile); err != nil {
 		s.t.Fatal(err)
 	}
-	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, certFile
+	return &tls.Config{Certificates: own.Certificates, RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, certFile, keyFile
 }

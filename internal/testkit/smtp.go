@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -147,6 +150,17 @@ func (s *SMTP) URL() string {
 		u.RawQuery = "tls=none"
 	}
 	return u.String()
+}
+
+// CAFile is a PEM file of the authority of the server's certificate.
+func (s *SMTP) CAFile(t testing.TB) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.Block{Type: "CERTIFICATE", Bytes: s.tlsConfig.Certificates[0].Certificate[0]}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // Roots is the pool that trusts the server's certificate; nil without TLS.

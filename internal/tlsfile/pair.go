@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/postrider/postrider/internal/secretfile"
 )
 
 // lookEvery is how often the files of a certificate are looked at, while there
@@ -73,7 +75,7 @@ func (p *pair) load() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := read(p.keyFile)
+	key, _, err := secretfile.Read(p.keyFile, maxFile)
 	if err != nil {
 		return nil, err
 	}

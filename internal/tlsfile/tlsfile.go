@@ -42,6 +42,24 @@ type Client struct {
 	Min       Version
 }
 
+// Parameters are the names that URLs give a Client's fields in their query.
+const Parameters = "ca, cert, key, server_name and min_tls"
+
+// FromQuery reads those parameters, each by text, which returns "" for what is
+// not there. Its errors quote nothing.
+func FromQuery(text func(name string) string) (c Client, err error) {
+	c = Client{CA: text("ca"), Cert: text("cert"), Key: text("key"), Name: text("server_name")}
+	if (c.Cert == "") != (c.Key == "") {
+		return Client{}, errors.New("must have both cert= and key=, or neither")
+	}
+	if least := text("min_tls"); least != "" {
+		if err := c.Min.UnmarshalText([]byte(least)); err != nil {
+			return Client{}, fmt.Errorf("has a wrong min_tls=: %w", err)
+		}
+	}
+	return c, nil
+}
+
 // Config reads the files. The certificate is read anew when it changes; the
 // authorities are those of the start.
 func (c Client) Config() (*tls.Config, error) {

@@ -6,6 +6,7 @@ package bounce
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,16 +19,23 @@ import (
 	"github.com/postrider/postrider/internal/limit"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/smtpserver"
+	"github.com/postrider/postrider/internal/tlsfile"
 	"github.com/postrider/postrider/tasks"
 )
 
 // Config is where bounces are taken.
 type Config struct {
-	Addr string `env:"POSTRIDER_BOUNCE_ADDR" help:"where the api takes mail for POSTRIDER_BOUNCE_DOMAIN by SMTP, such as :25; nowhere when empty; see docs/feedback.md"`
+	Addr    string          `env:"POSTRIDER_BOUNCE_ADDR" help:"where the api takes mail for POSTRIDER_BOUNCE_DOMAIN by SMTP, such as :25; nowhere when empty; see docs/feedback.md"`
+	TLSCert string          `env:"POSTRIDER_BOUNCE_TLS_CERT" help:"a PEM file with the certificate to offer STARTTLS with there, none is offered without; read anew when it changes"`
+	TLSKey  string          `env:"POSTRIDER_BOUNCE_TLS_KEY" help:"the PEM file with its private key"`
+	TLSMin  tlsfile.Version `env:"POSTRIDER_BOUNCE_TLS_MIN" envDefault:"1.2" help:"the least version of TLS that is spoken there: 1.2 or 1.3; a sender that has none of them may send in the clear"`
 }
 
 // Validate reports a setting that cannot work, by its variable's name.
 func (c Config) Validate() error {
+	if _, err := c.TLS(); err != nil {
+		return err
+	}
 	if c.Addr == "" {
 		return nil
 	}
@@ -35,6 +43,19 @@ func (c Config) Validate() error {
 		return errors.New("POSTRIDER_BOUNCE_ADDR must be host:port, where the host may be left out")
 	}
 	return nil
+}
+
+// TLS is what STARTTLS is offered with; nil for none. It errs when a file cannot
+// be used.
+func (c Config) TLS() (*tls.Config, error) {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		return nil, nil
+	}
+	config, err := tlsfile.Server{Cert: c.TLSCert, Key: c.TLSKey, Min: c.TLSMin}.Config()
+	if err != nil {
+		return nil, fmt.Errorf("POSTRIDER_BOUNCE_TLS_CERT or POSTRIDER_BOUNCE_TLS_KEY: %w", err)
+	}
+	return config, nil
 }
 
 // Bounds of the server.
@@ -59,8 +80,9 @@ var perMail = limit.Rate{N: 50, Per: time.Hour}
 // kept once.
 type Store func(ctx context.Context, key string, f tasks.Feedback) error
 
-// Options are what a Listener is made of; all are needed.
+// Options are what a Listener is made of; all but TLS are needed.
 type Options struct {
+	TLS     *tls.Config     // for STARTTLS
 	Reader  feedback.Reader // with the return paths
 	Store   Store
 	Limiter *limit.Limiter
@@ -86,7 +108,7 @@ func New(o Options) *Listener {
 	l := &Listener{read: o.Reader, store: o.Store, limiter: o.Limiter, log: o.Log.With("component", "bounce")}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.Server = smtpserver.New(smtpserver.Options{
-		Name: "bounces", Domain: o.Reader.Returns.Domain(), Session: func() smtp.Session { return &session{in: l} },
+		Name: "bounces", Domain: o.Reader.Returns.Domain(), Session: func() smtp.Session { return &session{in: l} }, TLS: o.TLS,
 		MaxBytes: feedback.MaxMessage, MaxRecipients: maxRecipients, Idle: idle, Life: life, MaxConns: maxConns,
 		Refused: func() { l.metrics.refuse(refusedConnection) }, Log: l.log,
 	})

@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/feedback"
 	"github.com/postrider/postrider/internal/testkit"
+	"github.com/postrider/postrider/internal/tlsfile"
 	"github.com/postrider/postrider/tasks"
 )
 
@@ -70,12 +72,18 @@ type rig struct {
 
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startWith(t, nil)
+}
+
+// startWith starts one that offers STARTTLS unless offered is nil.
+func startWith(t *testing.T, offered *tls.Config) *rig {
+	t.Helper()
 	r := &rig{
 		t: t, shelf: &shelf{stored: map[string]tasks.Feedback{}}, reg: prometheus.NewRegistry(),
 		returns: mail.NewReturnPaths(mail.Config{BounceDomain: "bounces.example.com", Secret: "0123456789abcdef0123456789abcdef"}),
 	}
 	rdb := testkit.Redis(t).Client()
-	r.Listener = New(Options{Limiter: limit.New(rdb, testkit.Logger(t)), Reader: feedback.Reader{Returns: r.returns}, Store: r.shelf.store, Log: testkit.Logger(t), Metrics: r.reg})
+	r.Listener = New(Options{TLS: offered, Limiter: limit.New(rdb, testkit.Logger(t)), Reader: feedback.Reader{Returns: r.returns}, Store: r.shelf.store, Log: testkit.Logger(t), Metrics: r.reg})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -304,5 +312,64 @@ func TestSizes(t *testing.T) {
 	testkit.WaitFor(t, patience, "the mail that was cut off", func() bool { return r.count("refused", "broken") == 1 })
 	if n := r.count("refused", "size"); n != 1 || len(r.shelf.all()) != 1 {
 		t.Errorf("%v are counted as too large, %d stored", n, len(r.shelf.all()))
+	}
+}
+
+// STARTTLS is offered with a certificate, and what comes by it is taken as
+// before; without one nothing is offered.
+func TestBounceByTLS(t *testing.T) {
+	cert, key := testkit.Certificate(t)
+	c := Config{Addr: ":25", TLSCert: cert, TLSKey: key}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	offered, err := c.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startWith(t, offered)
+	roots, err := tlsfile.Authorities(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := smtp.Dial(r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	if err := client.StartTLS(&tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := client.Extension("STARTTLS"); again {
+		t.Error("STARTTLS is offered within TLS")
+	}
+	if err := client.Mail(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Rcpt(r.returns.Of(testID)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := client.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(w, dsn(failed))
+	if err := errors.Join(err, w.Close(), client.Quit()); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.shelf.all(); len(got) != 1 || string(got[0].Message) != dsn(failed) {
+		t.Errorf("stored are %+v", got)
+	}
+
+	plain, err := smtp.Dial(start(t).addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	if offers, _ := plain.Extension("STARTTLS"); offers {
+		t.Error("STARTTLS is offered without a certificate")
+	}
+	if err := (Config{TLSCert: cert, TLSKey: cert}).Validate(); err == nil || !strings.Contains(err.Error(), "POSTRIDER_BOUNCE_TLS") {
+		t.Errorf("a certificate for a key: %v", err)
 	}
 }
