@@ -23,7 +23,7 @@ func routesOf(t *testing.T) (out []route) {
 	t.Helper()
 	roots := map[string]string{
 		"root": root, "queueRoot": queueRoot, "deliveryRoot": deliveryRoot, "suppressionRoot": suppressionRoot, "bulkRoot": bulkRoot,
-		"scheduleRoot": scheduleRoot, "workerRoot": workerRoot, "keyRoot": keyRoot, "auditRoot": auditRoot,
+		"scheduleRoot": scheduleRoot, "workerRoot": workerRoot, "keyRoot": keyRoot, "auditRoot": auditRoot, "sendRoot": sendRoot,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "dashboard.go", nil, 0)
 	if err != nil {
