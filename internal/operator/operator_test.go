@@ -268,7 +268,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("it says of a healthy deployment\n%s", healthy)
 	}
 	unsigned := run(t, append(environ(good.Addr, mails.URL()), "POSTRIDER_DKIM=example.com:s:/nowhere/key.pem"), "", "doctor", "-json")
-	if err := json.Unmarshal([]byte(unsigned.out), &found); err != nil || unsigned.code != exitError || !hasFinding(found, "dkim", "no such file") {
+	if err := json.Unmarshal([]byte(unsigned.out), &found); err != nil || unsigned.code != exitError || !hasFinding(found, "settings", "no such file") {
 		t.Errorf("of a key that is not there, exit code %d, %v: %s", unsigned.code, err, unsigned.out)
 	}
 	wrong := run(t, []string{"REDIS_URL=x", "POSTRIDER_QUEUE=a=1"}, "", "doctor", "--role", "worker")
