@@ -31,7 +31,7 @@ type mailRig struct {
 	schedules *schedule.Service
 }
 
-func newMailRig(t *testing.T) *mailRig {
+func newMailRig(t *testing.T, change ...func(*Options)) *mailRig {
 	t.Helper()
 	log := testkit.Logger(t)
 	s, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "p.db"), AutoMigrate: true}, log, store.Options{})
@@ -56,14 +56,14 @@ func newMailRig(t *testing.T) *mailRig {
 		}
 	})
 	m.schedules = schedule.New(schedule.Options{Store: s.Schedules(), Jobs: m.jobs, Log: log, Metrics: prometheus.NewRegistry()})
-	m.rig = newRig(t, func(o *Options) {
+	m.rig = newRig(t, append([]func(*Options){func(o *Options) {
 		o.Schedules = m.schedules
 		o.Jobs, o.Suppressions, o.Audit = m.jobs, s.Suppressions(), audit.New(s.Audit(), log)
 		o.Deliveries = delivery.New(delivery.Options{
 			Store: s, Jobs: m.jobs, Suppressions: s.Suppressions(),
 			Objectives: delivery.Objectives{{Category: "receipt", Share: 0.99, Within: time.Minute}},
 		})
-	})
+	}}, change...)...)
 	return m
 }
 

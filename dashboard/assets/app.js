@@ -55,3 +55,6 @@
 
 // A preview's HTML is shown at once.
 document.querySelector("form[data-show]")?.submit();
+
+// On a phone the navigation scrolls: where one is, is to be seen.
+document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
