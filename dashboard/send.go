@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/audit"
 	"github.com/postrider/postrider/internal/job"
 	"github.com/postrider/postrider/internal/mail"
 	"github.com/postrider/postrider/internal/mail/template"
@@ -79,7 +81,16 @@ func (d *Dashboard) sendCommand(w http.ResponseWriter, r *http.Request) {
 		d.showSend(w, r, http.StatusOK, f)
 		return
 	}
-	next, err := d.sendAll(r.Context(), f, subs, actor(userOf(r)))
+	var next string
+	doing := d.act(w, r, audit.JobSend, f.target())
+	doing.Count = len(subs)
+	doing.Detail = strings.TrimSpace(f.Kind + " " + f.Get("template"))
+	err = d.Audit.Steps(r.Context(), doing, func(ctx context.Context) (n int, err error) {
+		if next, err = d.sendAll(ctx, f, subs, actor(userOf(r))); err == nil {
+			n = len(subs)
+		}
+		return n, err
+	})
 	if f.wrongBy(err) {
 		if f.Problem == "" {
 			f.Problem = "Nothing was sent: something is wrong below."

@@ -230,6 +230,22 @@ func (f *sendForm) notification() tasks.Notification {
 	return n
 }
 
+// target names whom it is for, in the audit's words; "" for several.
+func (f *sendForm) target() string {
+	name := strings.TrimSpace(f.Get("receiver"))
+	switch to := f.recipients(); {
+	case f.Kind == "mail" && len(to) == 1:
+		return to[0]
+	case f.Kind == "mail":
+		return ""
+	case f.Get("for") == "everyone":
+		return "everyone"
+	case f.Get("for") == "room":
+		return "room:" + name
+	}
+	return "user:" + name
+}
+
 // timing reads when it is to be sent.
 func (f *sendForm) timing(sub *job.Submission) {
 	switch f.Get("when") {

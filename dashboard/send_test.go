@@ -64,6 +64,8 @@ func TestSendMail(t *testing.T) {
 			t.Errorf("the job is %s, due %v after: %v", found.Payload, found.RunAt.Sub(found.CreatedAt), err)
 		}
 	}
+	const begun, done = "dashboard:ann job.send 1 begun", "dashboard:ann job.send 1 done"
+	m.wantAudited(begun, done, begun, done, begun, "dashboard:ann job.send 0 conflict", begun, done, "dashboard:ann job.send 2 begun", "dashboard:ann job.send 2 done")
 }
 
 func TestSendIsChecked(t *testing.T) {

@@ -26,6 +26,7 @@ const (
 	JobRun     Action = "job.run"
 	JobResolve Action = "job.resolve"
 	JobResend  Action = "job.resend"
+	JobSend    Action = "job.send" // by the dashboard's form
 
 	JobsRetry    Action = "jobs.retry"    // by a filter
 	JobsCancel   Action = "jobs.cancel"   // by a filter
@@ -64,7 +65,7 @@ const (
 
 // Actions are all that there are, in the order in which a page offers them.
 var Actions = []Action{
-	JobCancel, JobRetry, JobRun, JobResolve, JobResend, JobsRetry, JobsCancel, JobsRehearse,
+	JobCancel, JobRetry, JobRun, JobResolve, JobResend, JobSend, JobsRetry, JobsCancel, JobsRehearse,
 	ScheduleCreate, ScheduleReplace, ScheduleDelete, SchedulePause, ScheduleResume, ScheduleRun,
 	SuppressionAdd, SuppressionRemove, SuppressionImport, RecipientErase, MessageDelete,
 	QueuePause, QueueResume, QueueDelete, TaskCancel, TaskDelete, TaskArchive, TaskRun,

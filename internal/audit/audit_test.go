@@ -74,7 +74,19 @@ func TestDo(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	want(t, m, "job.cancel a 1 done", "job.cancel a 0 conflict")
+	// That it failed after it had done some is recorded behind those.
+	err = l.Do(t.Context(), cancel, func(ctx context.Context) error {
+		n := audit.NoteOf(ctx)
+		if err := m.Write(ctx, n.Record(n.NextPart(), 7)); err != nil {
+			t.Error(err)
+		}
+		n.Committed()
+		return conflict
+	})
+	if !errors.Is(err, conflict) {
+		t.Error(err)
+	}
+	want(t, m, "job.cancel a 1 done", "job.cancel a 0 conflict", "job.cancel a 7 done", "job.cancel a 0 conflict")
 
 	away := errors.New("away")
 	m.Fail(away)

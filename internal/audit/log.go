@@ -53,8 +53,12 @@ func (l *Log) Do(ctx context.Context, a Act, do func(context.Context) error) err
 	}
 	// With the number of the first transaction's record, which stays if it is there
 	// after all: one that was committed without anybody knowing, and did nothing when
-	// it was repeated.
-	r := n.Record(1, a.Count)
+	// it was repeated. Behind records that are known to stand it is another one.
+	part := 1
+	if n.stands.Load() {
+		part = n.NextPart()
+	}
+	r := n.Record(part, a.Count)
 	if r.Outcome = outcome(err); err != nil {
 		r.Count = 0
 	}
