@@ -146,6 +146,13 @@ func TestTableIsCurrent(t *testing.T) {
 	}
 }
 
+// foreign says whether a folder holds what is not our source.
+func foreign(folder string) bool {
+	base := path.Base(folder)
+	return base == "node_modules" || base == "testdata" || folder == "data" || folder == "bin" ||
+		strings.HasPrefix(base, ".") && folder != "."
+}
+
 type source struct {
 	name    string
 	doc     string   // the package comment
@@ -161,11 +168,8 @@ func packages(t *testing.T) map[string][]source {
 		if err != nil {
 			return err
 		}
-		base := path.Base(name)
 		if d.IsDir() {
-			foreign := base == "node_modules" || base == "testdata" || name == "data" || name == "bin" ||
-				strings.HasPrefix(base, ".") && name != "."
-			if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil && name != "." || foreign {
+			if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil && name != "." || foreign(name) {
 				return fs.SkipDir // a module of its own, or not our source
 			}
 			return nil

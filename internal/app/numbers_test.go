@@ -271,16 +271,22 @@ func testNumbersBySession(t *testing.T, f *watchedFleet) {
 	}
 }
 
-// logIn is the token of a session that an operator begins.
-func logIn(t *testing.T, addr, name string) string {
+// loginForm is what a browser sends of the login page.
+func loginForm(t *testing.T, addr, name, password string) *http.Request {
 	t.Helper()
-	form := url.Values{"name": {name}, "password": {operatorPassword}}
+	form := url.Values{"name": {name}, "password": {password}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/admin/login", strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, err := http.DefaultTransport.RoundTrip(req)
+	return req
+}
+
+// logIn is the token of a session that an operator begins.
+func logIn(t *testing.T, addr, name string) string {
+	t.Helper()
+	res, err := http.DefaultTransport.RoundTrip(loginForm(t, addr, name, operatorPassword))
 	if err != nil {
 		t.Fatal(err)
 	}
