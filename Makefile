@@ -1,6 +1,6 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build clients examples test-deps test test-all fuzz chaos bench release check generate vulncheck
+.PHONY: help run build clients examples test-deps test test-all fuzz chaos bench release licences check generate vulncheck
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
@@ -68,6 +68,9 @@ bench: ## measure against peers; takes long (BENCH='-list' shows what there is)
 
 release: ## make archives of all programs for Linux and macOS in dist/ (VERSION=v1.2.3)
 	go run ./deploy/release -version '$(VERSION)'
+
+licences: ## list what the programs contain and under which terms; fails where some are not allowed
+	@go run ./deploy/release -licences
 
 generate: ## write the generated files anew
 	go generate ./...

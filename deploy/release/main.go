@@ -56,10 +56,14 @@ func release(ctx context.Context, args []string, w io.Writer) error {
 	out := flags.String("out", "dist", "folder for what is made")
 	version := flags.String("version", "", "the release's name; what git describe says when empty")
 	which := flags.String("platforms", platforms, "GOOS/GOARCH with commas between")
+	licences := flags.Bool("licences", false, "print the kinds of licences of all modules in the programs, and make nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	p := plan{root: *root, out: *out, version: *version}
+	if *licences {
+		return p.listLicences(ctx, w)
+	}
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}

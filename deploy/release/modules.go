@@ -63,8 +63,11 @@ func (p *plan) bill(modules []*debug.Module, goVersion, goos, goarch string) ([]
 // licenceFile is how modules name their terms.
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|unlicense|patents)([.-].*)?$`)
 
+// licenceFolder is where an archive has the terms, by module.
+const licenceFolder = "licenses"
+
 // licences reads the terms of every module, Go's own among them. A module
-// without any may not be given away.
+// without any, or with some that are not allowed, may not be given away.
 func (p *plan) licences(ctx context.Context, modules []*debug.Module) ([]file, error) {
 	args := []string{"list", "-m", "-json"}
 	for _, m := range modules {
@@ -80,7 +83,7 @@ func (p *plan) licences(ctx context.Context, modules []*debug.Module) ([]file, e
 	if err != nil {
 		return nil, fmt.Errorf("asking where Go is: %w", withStderr(err))
 	}
-	out, err := terms("go", strings.TrimSpace(string(goroot)))
+	out, err := permitted("go", strings.TrimSpace(string(goroot)))
 	if err != nil {
 		return nil, err
 	}
@@ -91,12 +94,21 @@ func (p *plan) licences(ctx context.Context, modules []*debug.Module) ([]file, e
 		} else if err != nil {
 			return nil, fmt.Errorf("reading where the modules are: %w", err)
 		}
-		found, err := terms(m.Path, m.Dir)
+		found, err := permitted(m.Path, m.Dir)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, found...)
 	}
+}
+
+// permitted are the licence files in a module's folder, if their kinds are allowed.
+func permitted(module, dir string) ([]file, error) {
+	found, err := terms(module, dir)
+	if err == nil {
+		_, err = kindsOf(module, found)
+	}
+	return found, err
 }
 
 // terms are the licence files in a module's folder.
@@ -114,7 +126,7 @@ func terms(module, dir string) ([]file, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the licence of %s: %w", module, err)
 		}
-		out = append(out, file{name: path.Join("licenses", module, e.Name()), content: content})
+		out = append(out, file{name: path.Join(licenceFolder, module, e.Name()), content: content})
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("the module %s has no licence", module)
