@@ -71,3 +71,18 @@ func TestGetLeavesAServerThatHangs(t *testing.T) {
 	}
 	<-done // the server has seen it too
 }
+
+// The path of a webhook is often its secret, so no error names it.
+func TestErrorsHoldNoURL(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	for _, url := range []string{
+		"http://127.0.0.1:1/services/hunter2", "http://ann:hunter2@127.0.0.1:1/?key=hunter2", "http://127.0.0.1:1/\x7fhunter2",
+		"https://10.1.2.3/%zz/hunter2", "gopher://127.0.0.1/hunter2", server.URL + "/hunter2",
+	} {
+		_, err := client(t).Get(t.Context(), url)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
