@@ -1,13 +1,13 @@
 # Continuous integration and people run the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build clients examples test-deps test test-all fuzz chaos bench release licences check generate vulncheck
+.PHONY: help run build clients examples test-deps test test-all fuzz chaos bench release licences check generate vulncheck screenshots
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 PROGRAMS    := api worker scheduler postrider
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: bin/postrider ## build and start everything in one process; needs nothing but Go
 	exec bin/postrider dev
@@ -65,6 +65,9 @@ chaos: test-deps ## kill every part under load, about eight minutes, and print w
 
 bench: ## measure against peers; takes long (BENCH='-list' shows what there is)
 	cd bench && go run . $(BENCH)
+
+screenshots: ## take the pictures of docs/images anew, of the product at work
+	go test -count=1 -run '^TestScreenshots$$' ./internal/app -screenshots '$(CURDIR)/docs/images'
 
 release: ## make archives of all programs for Linux and macOS in dist/ (VERSION=v1.2.3)
 	go run ./deploy/release -version '$(VERSION)'
