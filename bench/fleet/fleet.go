@@ -106,6 +106,16 @@ func (f *Fleet) StartWorkers(ctx context.Context, n int) error {
 	return nil
 }
 
+// StopWorkers ends all workers in good order.
+func (f *Fleet) StopWorkers() error {
+	var errs []error
+	for _, p := range f.Workers {
+		errs = append(errs, p.Close())
+	}
+	f.Workers = nil
+	return errors.Join(errs...)
+}
+
 // Post asks the api for n jobs of the same kind (entry, a JSON object of
 // POST /jobs/batch) in as few requests as it takes.
 func (f *Fleet) Post(ctx context.Context, entry string, n int) error {
@@ -196,8 +206,8 @@ func (f *Fleet) metric(ctx context.Context, addr, sample string) (int, error) {
 // Close ends all processes in good order.
 func (f *Fleet) Close() error {
 	f.client.CloseIdleConnections()
-	var errs []error
-	for _, p := range append([]*Process{f.API, f.Scheduler}, f.Workers...) {
+	errs := []error{f.StopWorkers()}
+	for _, p := range []*Process{f.API, f.Scheduler} {
 		if p != nil {
 			errs = append(errs, p.Close())
 		}
