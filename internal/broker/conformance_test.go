@@ -21,12 +21,7 @@ func TestForms(t *testing.T) {
 		},
 		"tls": func(t *testing.T) *rig {
 			srv := testkit.RedisTLS(t)
-			a, err := parseURL(srv.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.tls.RootCAs = srv.TLS.RootCAs
-			return rigOn(t, a.open(poolSize(testQueues())), false)
+			return newRig(t, srv.URL()+"?ca="+srv.CAFile)
 		},
 		"cluster":  func(t *testing.T) *rig { return newRig(t, testkit.Cluster(t, 3).URL()) },
 		"sentinel": func(t *testing.T) *rig { return newRig(t, testkit.Sentinel(t).URL()) },
