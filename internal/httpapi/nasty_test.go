@@ -154,8 +154,11 @@ func TestNastyWire(t *testing.T) {
 		if _, err := fmt.Fprint(conn, c.text); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-			t.Fatal(err)
+		// Who closes behind a whole request is taken for gone, and may get no answer.
+		if !strings.Contains(c.text, "Connection: close") {
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
